@@ -1,0 +1,105 @@
+"""Every reason a condition can give, one sentence each. docs/api.md lists them from here.
+
+Condition types, in the order they become True: Planned → WeightsReady → PodsReady → Ready.
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """The closed list of condition types."""
+
+    PLANNED = "Planned"
+    WEIGHTS_READY = "WeightsReady"
+    PODS_READY = "PodsReady"
+    READY = "Ready"
+
+
+class Reason(StrEnum):
+    """The closed list of condition reasons; the docstring under each says when it is given."""
+
+    # Planned
+    PLANNED = "Planned"
+    """The spec fits and its plan is in force."""
+    UNKNOWN_VARIANT = "UnknownVariant"
+    """No such variant in the catalogue; the message names the nearest."""
+    UNSERVABLE_VARIANT = "UnservableVariant"
+    """A known relative of Gemma that no engine here serves."""
+    UNKNOWN_ACCELERATOR = "UnknownAccelerator"
+    """No such accelerator in the catalogue; the message names the nearest."""
+    NO_ACCELERATOR = "NoAccelerator"
+    """`accelerator: Auto` found nothing in the cluster that fits."""
+    DOES_NOT_FIT = "DoesNotFit"
+    """Weights, KV cache and overhead exceed what the hardware has; the message holds the sum."""
+    CONTEXT_TOO_LONG = "ContextTooLong"
+    """contextLength exceeds the variant's maximum."""
+    CONCURRENCY_TOO_HIGH = "ConcurrencyTooHigh"
+    """maxConcurrentRequests exceeds what the KV cache holds at contextLength."""
+    UNSUPPORTED_PRECISION = "UnsupportedPrecision"
+    """The engine or the accelerator cannot run this precision, or no checkpoint has it."""
+    UNSUPPORTED_ENGINE = "UnsupportedEngine"
+    """The engine does not serve this variant on this accelerator."""
+    IMPOSSIBLE_COUNT = "ImpossibleCount"
+    """No machine has that many, or the model cannot be split that many ways."""
+    INVALID_SPEC = "InvalidSpec"
+    """The stored spec does not match the schema of this operator version."""
+    TOKEN_REQUIRED = "TokenRequired"
+    """The repository is gated and no token is given."""
+
+    # WeightsReady
+    WEIGHTS_READY = "WeightsReady"
+    """All files are present and verified."""
+    FETCHING = "Fetching"
+    """Files are being fetched."""
+    WEIGHTS_PENDING = "WeightsPending"
+    """The weights Job or its claim waits; the message is the scheduler's or the provisioner's."""
+    ACCESS_DENIED = "AccessDenied"
+    """The token is wrong or its account has not accepted the licence."""
+    NOT_FOUND = "NotFound"
+    """The repository, revision, claim or file does not exist."""
+    CORRUPT = "Corrupt"
+    """A file's checksum differs from the source's."""
+    NO_SPACE = "NoSpace"
+    """The volume is too small for the files."""
+    FETCH_FAILED = "FetchFailed"
+    """Any other failure of the fetch; the message is its last line."""
+    FETCHED_BY_PODS = "FetchedByPods"
+    """No cache: every pod fetches its own copy before it starts."""
+
+    # PodsReady
+    PODS_READY = "PodsReady"
+    """All desired replicas take requests."""
+    STARTING = "Starting"
+    """Pods exist and load the model."""
+    UNSCHEDULABLE = "Unschedulable"
+    """The scheduler found no node; the message is its own."""
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    """An image cannot be pulled; the message is the kubelet's own."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """A container was killed for memory; the message gives its limit beside the plan."""
+    CRASH_LOOP = "CrashLoop"
+    """A container keeps failing; the message is its last line."""
+    PODS_REJECTED = "PodsRejected"
+    """The API server refuses to create pods (Pod Security, quota); the message is its own."""
+    UPDATING = "Updating"
+    """A rollout replaces pods; the old ones serve meanwhile."""
+    DEGRADED = "Degraded"
+    """Some replicas take requests, not all."""
+    SUSPENDED = "Suspended"
+    """`suspend` is true, or replicas is 0."""
+
+    # Ready
+    READY = "Ready"
+    """Every condition is True."""
+
+    # any condition
+    WAITING = "Waiting"
+    """An earlier condition is not True yet."""
+    NAME_TAKEN = "NameTaken"
+    """An object of the needed name exists and belongs to somebody else."""
+    FORBIDDEN = "Forbidden"
+    """The operator lacks a permission; the message names verb and resource."""
+    API_UNAVAILABLE = "ApiUnavailable"
+    """The Kubernetes API failed; the operator tries again."""
+    INTERNAL_ERROR = "InternalError"
+    """A defect of the operator; its log has the trace."""

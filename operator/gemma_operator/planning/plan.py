@@ -1,0 +1,123 @@
+"""What planning answers with: a Plan, or a Refusal. Both are data; nothing here decides."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gemma_operator.api.reasons import Reason
+from gemma_operator.api.v1alpha1 import EngineName, Precision
+
+CPU = "cpu"
+"""The accelerator key of a plan that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudget:
+    """Memory of one accelerator (of the engine container, on CPU), in bytes. The sum never exceeds usable."""
+
+    usable_bytes: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    overhead_bytes: int
+
+    @property
+    def headroom_bytes(self) -> int:
+        """What is left over."""
+        return self.usable_bytes - self.weights_bytes - self.kv_cache_bytes - self.overhead_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostResources:
+    """What the engine container asks of its node."""
+
+    cpu_millicores: int
+    memory_bytes: int
+    ephemeral_storage_bytes: int
+    """Zero-cache pods hold the weights here; always includes the model repository and logs."""
+    shared_memory_bytes: int
+    """Size of /dev/shm."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsPlan:
+    """Which files, and from where."""
+
+    repository: str | None
+    """`owner/name` on the hub; None when an existing claim holds the weights."""
+    revision: str | None
+    endpoint: str | None
+    """Mirror URL; None: the operator's setting."""
+    token_secret_name: str | None
+    token_secret_key: str | None
+    files: tuple[str, ...]
+    """Glob patterns of the files to fetch, such as `*.safetensors` or one GGUF file name."""
+    entry: str
+    """Path inside the weights folder that the engine opens: `.` for a checkpoint folder, or a GGUF file."""
+    claim_name: str | None
+    """Existing claim that already holds the weights."""
+    claim_path: str | None
+    size_bytes: int
+    """Bytes of all files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to serve the spec. Everything that `resources` needs, so that rendering decides nothing."""
+
+    variant: str
+    family: str
+    """Chat family, as in the serving contract."""
+    instruction_tuned: bool
+    modalities: tuple[str, ...]
+    engine: EngineName
+    engine_version: str
+    image: str
+    """Image of the `triton` container."""
+    accelerator: str
+    """`cpu` or a catalogue key."""
+    count: int
+    """Accelerators per replica; 0 on CPU."""
+    resource_name: str | None
+    """Extended resource such as `nvidia.com/gpu`; None on CPU."""
+    node_selector: dict[str, str]
+    tolerations: tuple[dict[str, str], ...]
+    tensor_parallel_size: int
+    precision: Precision
+    context_length: int
+    max_concurrent_requests: int
+    max_queued_requests: int
+    request_timeout_seconds: int
+    memory: MemoryBudget
+    host: HostResources
+    threads: int | None
+    """CPU threads of a CPU engine."""
+    weights: WeightsPlan
+    predicted_load_seconds: float
+    """From container start to the first token, weights already on the node."""
+    sampling: dict[str, float]
+    """temperature, top_k, top_p of the variant's generation config."""
+    engine_arguments: dict[str, Any]
+    """Arguments for the exact engine version."""
+    explanations: tuple[str, ...] = field(default=())
+    """Sentences on what was chosen and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A change that this planner itself verified to fit."""
+
+    sentence: str
+    """Such as `use precision INT4`."""
+    spec_fragment: dict[str, Any]
+    """Ready to merge into the spec."""
+    hourly_cost: float | None = None
+    """Of the whole replica, in the price file's currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the spec cannot be served as written, and the cheapest changes that would do."""
+
+    reason: Reason
+    message: str
+    """What is needed, what there is, what to change."""
+    remedies: tuple[Remedy, ...] = field(default=())

@@ -1,0 +1,1 @@
+"""Serving: the contract, the gateway, the engines and the weights fetcher of one Gemma pod."""

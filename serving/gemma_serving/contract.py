@@ -1,0 +1,289 @@
+"""The contract: the only thing that operator, gateway and Triton model share.
+
+Standard library only: inside NVIDIA's unmodified images this module is imported by the Python backend, next to
+whatever versions of third-party packages those images carry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+MODEL_NAME = "gemma"
+"""Name of the one Triton model."""
+STATS_MODEL_NAME = "stats"
+"""Name of the tiny Triton model that answers engine statistics."""
+REQUEST_TENSOR = "request"
+"""BYTES[1]: JSON GenerateRequest."""
+MEDIA_TENSOR = "media"
+"""BYTES[-1], optional: decoded image or audio bytes, in prompt order."""
+EVENT_TENSOR = "event"
+"""BYTES[1]: JSON GenerateEvent, or JSON EngineStats from the stats model."""
+
+
+class ContractError(ValueError):
+    """A message does not match the contract; the text names the field."""
+
+
+class _Message:
+    """JSON codec of the dataclasses below: unset optional fields are left out, unknown fields are refused."""
+
+    _nested: ClassVar[dict[str, type]] = {}
+
+    def to_json(self) -> str:
+        """Compact JSON, keys in field order, `None` left out."""
+        return json.dumps(_plain(self), separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Parse; raises ContractError naming an unknown or missing field."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"{cls.__name__}: not JSON: {error}") from error
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Build from a plain mapping; raises ContractError naming an unknown or missing field."""
+        if not isinstance(data, dict):
+            raise ContractError(f"{cls.__name__}: expected an object, got {type(data).__name__}")
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ContractError(f"{cls.__name__}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        nested = {
+            name: _nested_value(kind, data[name]) for name, kind in cls._nested.items() if data.get(name) is not None
+        }
+        try:
+            return cls(**{**data, **nested})
+        except TypeError as error:
+            raise ContractError(f"{cls.__name__}: {error}") from error
+
+
+def _nested_value(kind: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [kind.from_dict(item) for item in value]
+    return kind.from_dict(value)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: _plain(item) for name, item in pairs if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+class EngineKind(StrEnum):
+    """Which implementation of the Engine protocol the Triton model loads."""
+
+    LLAMA_CPP = "llamacpp"
+    VLLM = "vllm"
+    TENSORRT_LLM = "tensorrt_llm"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingDefaults(_Message):
+    """What a request gets that names no value of its own (the variant's generation config)."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    """0: no limit."""
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig(_Message):
+    """Everything a serving pod needs to know, written by the operator as runtime.json."""
+
+    _nested: ClassVar[dict[str, type]] = {"sampling": SamplingDefaults}
+
+    model: str
+    """Served model name: the GemmaDeployment's name."""
+    variant: str
+    """Catalogue key."""
+    family: str
+    """Chat family: gemma1, gemma2, gemma3, gemma3n, gemma4, shieldgemma, functiongemma."""
+    engine: str
+    """An EngineKind value."""
+    engine_version: str
+    precision: str
+    weights_path: str
+    """Folder of a Hugging Face checkpoint, or a GGUF file, inside the pod."""
+    context_length: int
+    """Tokens of prompt plus answer."""
+    max_concurrent_requests: int
+    max_queued_requests: int
+    request_timeout_seconds: int
+    drain_seconds: int
+    """Longest a terminating pod lets running requests go on."""
+    tensor_parallel_size: int = 1
+    threads: int | None = None
+    """CPU threads of the engine; follows the CPU limit. CPU engines only."""
+    instruction_tuned: bool = True
+    """False for pre-trained checkpoints, which continue text rather than chat."""
+    modalities: list[str] = field(default_factory=lambda: ["text"])
+    sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
+    engine_arguments: dict[str, Any] = field(default_factory=dict)
+    """Passed to the engine as they are; rendered by the planner for the exact engine version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure(_Message):
+    """Constrained decoding: exactly one of the fields."""
+
+    json_schema: dict[str, Any] | None = None
+    grammar: str | None = None
+    """EBNF (GBNF for llama.cpp)."""
+    regex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest(_Message):
+    """One sequence to generate."""
+
+    _nested: ClassVar[dict[str, type]] = {"structure": Structure}
+
+    id: str
+    prompt: str | None = None
+    """Templated text without BOS; the engine adds exactly one."""
+    token_ids: list[int] | None = None
+    """Alternative to prompt: ids with BOS."""
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: list[str] = field(default_factory=list)
+    """Never shown in the output. The family's own stop tokens always apply as well."""
+    seed: int | None = None
+    logprobs: int | None = None
+    """Alternatives to report per token; 0 reports the chosen token only."""
+    ignore_eos: bool = False
+    structure: Structure | None = None
+    adapter: str | None = None
+    """LoRA adapter by name."""
+    priority: int = 0
+    """Lower runs earlier, where the engine knows priorities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(_Message):
+    """The engine took the request."""
+
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopLogprob(_Message):
+    """One alternative at a position."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob(_Message):
+    """Log probability of one generated token, with the best alternatives."""
+
+    _nested: ClassVar[dict[str, type]] = {"top": TopLogprob}
+
+    token: str
+    logprob: float
+    top: list[TopLogprob] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta(_Message):
+    """Text of one or more tokens; valid UTF-8 on its own."""
+
+    _nested: ClassVar[dict[str, type]] = {"logprobs": TokenLogprob}
+
+    text: str
+    tokens: int
+    logprobs: list[TokenLogprob] | None = None
+
+
+class FinishReason(StrEnum):
+    """Why a sequence ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(_Message):
+    """The end of a sequence."""
+
+    reason: str
+    """A FinishReason value."""
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class FailureCode(StrEnum):
+    """What went wrong, in terms that the gateway maps to OpenAI errors."""
+
+    INVALID_REQUEST = "invalid_request"
+    CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+    UNSUPPORTED = "unsupported"
+    OVERLOADED = "overloaded"
+    ENGINE_ERROR = "engine_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(_Message):
+    """The sequence could not be generated, or broke off."""
+
+    code: str
+    """A FailureCode value."""
+    message: str
+    param: str | None = None
+    """Request field at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateEvent(_Message):
+    """Exactly one field is set. Order: accepted, delta*, then finished or failed; failed may come first."""
+
+    _nested: ClassVar[dict[str, type]] = {
+        "accepted": Accepted,
+        "delta": Delta,
+        "finished": Finished,
+        "failed": Failed,
+    }
+
+    accepted: Accepted | None = None
+    delta: Delta | None = None
+    finished: Finished | None = None
+    failed: Failed | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse events that say nothing or two things."""
+        if sum(v is not None for v in (self.accepted, self.delta, self.finished, self.failed)) != 1:
+            raise ContractError("GenerateEvent: exactly one of accepted, delta, finished, failed must be set")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats(_Message):
+    """What the engine is doing now."""
+
+    running: int
+    waiting: int
+    kv_used_tokens: int
+    kv_total_tokens: int
+    tokens_generated_total: int
+    last_step_unix: float
+    """When the engine last finished a step (seconds since the epoch); 0 before the first."""
