@@ -14,14 +14,17 @@ from typing import Any, ClassVar, Self
 
 MODEL_NAME = "gemma"
 """Name of the one Triton model."""
-STATS_MODEL_NAME = "stats"
-"""Name of the tiny Triton model that answers engine statistics."""
+STATS_REQUEST = '{"stats":true}'
+"""Sent as the `request` tensor instead of a GenerateRequest: one JSON EngineStats comes back in `event`.
+
+A dead engine answers with a Triton error instead. Why not a model of its own: docs/design/20261125-engine-stats.md.
+"""
 REQUEST_TENSOR = "request"
 """BYTES[1]: JSON GenerateRequest."""
 MEDIA_TENSOR = "media"
 """BYTES[-1], optional: decoded image or audio bytes, in prompt order."""
 EVENT_TENSOR = "event"
-"""BYTES[1]: JSON GenerateEvent, or JSON EngineStats from the stats model."""
+"""BYTES[1]: JSON GenerateEvent, or JSON EngineStats where STATS_REQUEST asked."""
 
 
 class ContractError(ValueError):
@@ -133,6 +136,8 @@ class RuntimeConfig(_Message):
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
     engine_arguments: dict[str, Any] = field(default_factory=dict)
     """Passed to the engine as they are; rendered by the planner for the exact engine version."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """LoRA adapters loaded at start: name to path inside the pod (a PEFT folder, or a GGUF for llama.cpp)."""
 
 
 @dataclass(frozen=True, slots=True)
