@@ -1,0 +1,73 @@
+# Two commands matter: `make demo` and `make test`. The rest is for people who change the code.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml requirements/dev.txt devcluster/pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e devcluster
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.installed ## Python environment from the hash-locked requirements
+
+# --- see it work ---------------------------------------------------------------------------------
+
+.PHONY: demo demo-down
+demo: venv ## A real Kubernetes on this machine, the operator, and an answer from Gemma 3 270M
+	$(BIN)/devcluster demo
+
+demo-down: venv ## Remove everything that `make demo` started
+	$(BIN)/devcluster demo --down
+
+# --- prove it ------------------------------------------------------------------------------------
+
+.PHONY: test test-unit test-cluster check
+test: check test-cluster ## Everything that proves the project
+
+test-unit: venv ## Tests that need no cluster and no Triton
+	$(BIN)/pytest -q -m "not cluster and not triton"
+
+test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
+	$(BIN)/pytest -q -m "cluster or triton"
+
+check: format lint types layers verify test-unit ## What must be green before each commit; needs no cluster
+
+.PHONY: format lint types layers
+format: venv
+	$(BIN)/ruff format --check .
+
+lint: venv
+	$(BIN)/ruff check .
+
+types: venv
+	$(BIN)/mypy
+
+layers: venv
+	$(BIN)/lint-imports
+
+.PHONY: fix
+fix: venv ## Format and mend what the linter can
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+# --- generated files -----------------------------------------------------------------------------
+
+.PHONY: generate verify golden lock
+generate: venv ## Write the CRD, the chart's copy of it and docs/api.md from the types
+	$(BIN)/gemma-operator crd --write
+
+verify: venv ## Generated files are what `make generate` would write
+	$(BIN)/gemma-operator crd --verify
+
+golden: venv ## Rewrite the golden manifests; review the diff
+	$(BIN)/pytest -q tests/golden --update-golden
+
+lock: venv ## Re-lock every dependency with hashes
+	requirements/lock.sh
