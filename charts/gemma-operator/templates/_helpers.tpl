@@ -1,0 +1,44 @@
+{{- define "gemma.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "gemma.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "gemma.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "gemma.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "gemma.serviceAccountName" -}}
+{{- default (include "gemma.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "gemma.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "gemma.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "gemma.labels" -}}
+{{ include "gemma.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Reference of one image: include "gemma.image" (list $ .Values.images.gateway) */}}
+{{- define "gemma.image" -}}
+{{- $root := index . 0 -}}{{- $image := index . 1 -}}
+{{- $path := printf "%s/%s" (trimSuffix "/" $root.Values.images.registry) $image.name -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $path $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $path (default $root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
