@@ -1,14 +1,32 @@
-"""Settings of the operator: read once from one mounted YAML file, then passed down."""
+"""Settings of the operator: read once from one mounted YAML file, then passed down as one frozen value."""
 
-from pydantic import Field
+from typing import Annotated
 
-from gemma_operator.api.base import ApiModel
+import yaml
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+
+from gemma_operator.api.base import ApiModel, DnsName, Quantity
+
+DEFAULT_REGISTRY = "localhost/gemma-operator"
+
+Image = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")]
+"""Image reference, with tag or digest."""
 
 
-class PlanningSettings(ApiModel):
+class SettingsError(ValueError):
+    """The settings cannot be used; the text names file, field and reason."""
+
+
+class Settings(ApiModel):
+    """Base of every group of settings: an unknown field is an error, because a misspelt one would be ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PlanningSettings(Settings):
     """What planning needs to know beside the spec, the catalogue and the cluster."""
 
-    triton_cpu_image: str = Field(default="localhost/gemma-operator/triton-cpu:latest")
+    triton_cpu_image: str = Field(default=f"{DEFAULT_REGISTRY}/triton-cpu:latest")
     """Image of the CPU engine."""
     gpu_image_repository: str = Field(default="nvcr.io/nvidia/tritonserver")
     """Repository of NVIDIA's Triton images; the catalogue names the tag."""
@@ -16,3 +34,121 @@ class PlanningSettings(ApiModel):
     """Image tag per engine (`VLLM`, `TensorRTLLM`). Default: the catalogue's."""
     accelerator_order: tuple[str, ...] = Field(default=())
     """Preference among accelerators of equal or unknown price. Default: the catalogue's order."""
+
+
+class ImageSettings(Settings):
+    """Images of the pods that the operator makes."""
+
+    operator: Image = Field(default=f"{DEFAULT_REGISTRY}/operator:latest")
+    """The operator itself."""
+    gateway: Image = Field(default=f"{DEFAULT_REGISTRY}/gateway:latest")
+    """Gateway, repository writer and weights fetcher."""
+    triton_cpu: Image = Field(default=f"{DEFAULT_REGISTRY}/triton-cpu:latest")
+    """Triton with the llama.cpp engine."""
+    gpu_repository: Image = Field(default="nvcr.io/nvidia/tritonserver")
+    """Repository of NVIDIA's Triton images; the catalogue names the tag."""
+    gpu_tags: dict[str, str] = Field(default={})
+    """Image tag per engine (`VLLM`, `TensorRTLLM`). Default: the catalogue's."""
+
+
+class ContainerSettings(Settings):
+    """Resources of one of our own containers. Memory is request and limit alike: it is not compressible."""
+
+    cpu: Quantity = Field(default="100m")
+    """CPU request. There is no limit, so that a burst is not throttled."""
+    memory: Quantity = Field(default="512Mi")
+    """Memory request and limit."""
+
+
+class Toleration(Settings):
+    """A toleration, as in a pod."""
+
+    key: str | None = Field(default=None)
+    operator: str | None = Field(default=None)
+    value: str | None = Field(default=None)
+    effect: str | None = Field(default=None)
+
+
+class PodSettings(Settings):
+    """What every pod gets beside what its plan asks for."""
+
+    node_selector: dict[str, str] = Field(default={})
+    """Node labels required of every pod."""
+    tolerations: tuple[Toleration, ...] = Field(default=())
+    """Tolerations of every pod."""
+    gateway: ContainerSettings = Field(default=ContainerSettings())
+    """Resources of the gateway container and of the `repository` init container."""
+    weights: ContainerSettings = Field(default=ContainerSettings(cpu="250m", memory="1Gi"))
+    """Resources of whatever fetches weights: hf-xet holds chunks of several files in memory."""
+
+
+class NetworkPolicySettings(Settings):
+    """Isolation of serving pods: only their two ports in, only DNS (and the hub while fetching) out."""
+
+    enabled: bool = Field(default=True)
+    """Render NetworkPolicies."""
+    dns_namespace: DnsName = Field(default="kube-system")
+    """Namespace of the cluster's DNS."""
+
+
+class OperatorSettings(Settings):
+    """Everything the operator is told at start."""
+
+    images: ImageSettings = Field(default=ImageSettings())
+    """Images of the pods that the operator makes."""
+    image_pull_policy: Annotated[str, StringConstraints(pattern=r"^(Always|IfNotPresent|Never)$")] = Field(
+        default="IfNotPresent"
+    )
+    """Pull policy of every container."""
+    image_pull_secrets: tuple[DnsName, ...] = Field(default=())
+    """Names of pull Secrets, looked up in the namespace of each GemmaDeployment."""
+    hugging_face_endpoint: Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[^\s/]+")] = (
+        Field(default="https://huggingface.co")
+    )
+    """Hub, or a mirror that speaks its protocol, for sources that name no endpoint."""
+    watch_namespaces: tuple[DnsName, ...] = Field(default=())
+    """Namespaces to watch. Default: all."""
+    resync_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(default=600)
+    """Every resource is reconciled at least this often, in case an event was lost."""
+    max_concurrent_reconciles: Annotated[int, Field(ge=1, le=100)] = Field(default=8)
+    """Resources reconciled at once."""
+    pods: PodSettings = Field(default=PodSettings())
+    """What every pod gets beside what its plan asks for."""
+    network_policy: NetworkPolicySettings = Field(default=NetworkPolicySettings())
+    """Isolation of serving pods."""
+    accelerator_order: tuple[str, ...] = Field(default=())
+    """Preference among accelerators of equal or unknown price. Default: the catalogue's order."""
+
+    def planning(self) -> PlanningSettings:
+        """The part that planning needs."""
+        return PlanningSettings(
+            triton_cpu_image=self.images.triton_cpu,
+            gpu_image_repository=self.images.gpu_repository,
+            gpu_image_tags=self.images.gpu_tags,
+            accelerator_order=self.accelerator_order,
+        )
+
+
+def parse_settings(text: str, source: str = "settings") -> OperatorSettings:
+    """Read settings from YAML; an empty text is all defaults. Raises SettingsError naming source, field and reason."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source}: not YAML: {error}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise SettingsError(f"{source}: expected a mapping at the top, got {type(data).__name__}")
+    try:
+        return OperatorSettings.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(_problem(details) for details in error.errors(include_url=False))
+        raise SettingsError(f"{source}: {problems}") from error
+
+
+def _problem(details: object) -> str:
+    assert isinstance(details, dict)
+    field = ".".join(str(part) for part in details["loc"]) or "(top)"
+    if details["type"] == "extra_forbidden":
+        return f"{field}: there is no such setting"
+    return f"{field}: {details['msg']}"

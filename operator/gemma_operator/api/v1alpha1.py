@@ -59,7 +59,9 @@ class HuggingFaceSource(ApiModel):
     """Repository as `owner/name`."""
     revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None)
     """Branch, tag or commit. Default: the revision pinned in the catalogue, or `main`."""
-    endpoint: Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://")] | None = Field(default=None)
+    endpoint: Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://")] | None = Field(
+        default=None
+    )
     """URL of a mirror. Default: the operator's setting."""
     token_secret_ref: SecretKeyRef | None = Field(default=None)
     """Secret with the access token that gated repositories require."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from gemma_operator.api.manifest import content_hash
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Precision
 
@@ -57,6 +58,13 @@ class WeightsPlan:
     claim_path: str | None
     size_bytes: int
     """Bytes of all files."""
+
+    @property
+    def key(self) -> str:
+        """Identity of the files, whatever server they come from: equal keys mean equal weights."""
+        return content_hash(
+            [self.repository, self.revision, sorted(self.files), self.claim_name, self.claim_path]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,149 @@
+"""The words for Kubernetes objects: manifests, keys, owners, labels and names. Plain values, no client."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from gemma_operator.api.base import API_VERSION, GROUP, KIND
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as plain data."""
+
+MANAGER = "gemma-operator"
+"""Field manager of every apply, and the value of the managed-by label."""
+
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+APPLICATION = "gemma"
+"""Value of the name label."""
+OWNER_LABEL = f"{GROUP}/deployment"
+"""Names the GemmaDeployment, also on pods, which are its children's children."""
+ROLE_LABEL = f"{GROUP}/role"
+"""What a pod does: `serving` or `weights`. With OWNER_LABEL it is the selector of the pods."""
+WEIGHTS_LABEL = f"{GROUP}/weights"
+"""On a weights Job: key of the weights it fetches."""
+CLAIM_ANNOTATION = f"{GROUP}/claim"
+"""On a weights Job: the claim it fetches into."""
+CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
+"""On the pod template: hash of runtime.json, so that a change of it rolls the pods."""
+
+SERVING = "serving"
+WEIGHTS = "weights"
+
+NAME_LIMIT = 63
+"""Characters of a DNS label and of a label value (RFC 1123)."""
+_HASH_LENGTH = 8
+_DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectKey:
+    """Identity of an object in the cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Such as `Deployment team-a/assistant`."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The GemmaDeployment that its children belong to."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    api_version: str = API_VERSION
+    kind: str = KIND
+
+    def owner_reference(self) -> Manifest:
+        """Reference that makes the garbage collector delete a child with its owner."""
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+def owner_of(resource: Manifest) -> Owner:
+    """Read the Owner off a GemmaDeployment manifest."""
+    metadata = resource["metadata"]
+    return Owner(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+    )
+
+
+def object_key(manifest: Manifest) -> ObjectKey:
+    """Identity of a manifest."""
+    metadata = manifest["metadata"]
+    return ObjectKey(
+        api_version=manifest["apiVersion"],
+        kind=manifest["kind"],
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+    )
+
+
+def controller_uid(manifest: Manifest) -> str | None:
+    """Uid of the owner that controls the object, if one does."""
+    for reference in manifest["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return str(reference["uid"])
+    return None
+
+
+def is_controlled_by(manifest: Manifest, uid: str) -> bool:
+    """Whether the object is controlled by the object with this uid."""
+    return controller_uid(manifest) == uid
+
+
+def selector_labels(owner: Owner, role: str) -> dict[str, str]:
+    """Labels that select the pods of one role. They never change: a Deployment's selector is immutable."""
+    return {OWNER_LABEL: short_name(owner.name), ROLE_LABEL: role}
+
+
+def labels_for(owner: Owner, role: str) -> dict[str, str]:
+    """Labels of a child."""
+    return {
+        NAME_LABEL: APPLICATION,
+        INSTANCE_LABEL: short_name(owner.name),
+        COMPONENT_LABEL: role,
+        MANAGED_BY_LABEL: MANAGER,
+        **selector_labels(owner, role),
+    }
+
+
+def content_hash(value: Any) -> str:
+    """Short hash of plain data, the same for equal data whatever the key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+def short_name(*parts: str) -> str:
+    """Join parts with dashes into a DNS label of at most 63 characters; hash-suffixed when it must be changed.
+
+    Names of GemmaDeployments are DNS labels by the CRD's own rule, so the hash is seen on long child names only.
+    """
+    joined = "-".join(parts)
+    if len(joined) <= NAME_LIMIT and _DNS_LABEL.match(joined):
+        return joined
+    cleaned = re.sub(r"[^a-z0-9-]+", "-", joined.lower()).strip("-")
+    if not cleaned[:1].isalpha():
+        cleaned = f"gemma-{cleaned}"
+    kept = cleaned[: NAME_LIMIT - _HASH_LENGTH - 1].rstrip("-")
+    return f"{kept}-{content_hash(joined)}"

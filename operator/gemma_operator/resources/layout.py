@@ -1,0 +1,59 @@
+"""Where things are: names of the children, paths and ports inside the pods. Everybody who renders reads them here."""
+
+from posixpath import join, normpath
+
+from gemma_operator.api.manifest import Manifest, Owner, labels_for, short_name
+from gemma_operator.planning.plan import WeightsPlan
+
+CONFIG_KEY = "runtime.json"
+CONFIG_FOLDER = "/etc/gemma"
+CONFIG_PATH = f"{CONFIG_FOLDER}/{CONFIG_KEY}"
+MODELS_FOLDER = "/models"
+WEIGHTS_FOLDER = "/weights"
+SHARED_MEMORY_FOLDER = "/dev/shm"
+TEMPORARY_FOLDER = "/tmp"
+RUN_FOLDER = "/run/gemma"
+DRAINED_FILE = f"{RUN_FOLDER}/drained"
+"""Written by the gateway when its last stream has ended; the triton container's preStop waits for it."""
+CACHE_FOLDER = "/var/cache/gemma"
+"""Compilation caches of GPU engines."""
+
+API_PORT = 8080
+ADMIN_PORT = 9090
+SERVICE_PORT = 80
+TRITON_HTTP_PORT, TRITON_GRPC_PORT, TRITON_METRICS_PORT = 8000, 8001, 8002
+"""Loopback only."""
+
+DEFAULT_REVISION = "main"
+
+
+def config_name(owner: Owner) -> str:
+    """Name of the ConfigMap with runtime.json."""
+    return short_name(owner.name, "runtime")
+
+
+def service_name(owner: Owner) -> str:
+    """Name of the Service, and so the host in the endpoint's URL."""
+    return short_name(owner.name)
+
+
+def object_metadata(owner: Owner, name: str, role: str) -> Manifest:
+    """Metadata of a child: deterministic name, labels, and the reference that deletes it with its owner."""
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": labels_for(owner, role),
+        "ownerReferences": [owner.owner_reference()],
+    }
+
+
+def weights_folder(weights: WeightsPlan) -> str:
+    """Folder of the files inside a pod; the fetcher lays them out as `OWNER--NAME/REVISION`."""
+    if weights.repository is None:
+        return normpath(join(WEIGHTS_FOLDER, weights.claim_path or ""))
+    return join(WEIGHTS_FOLDER, weights.repository.replace("/", "--"), weights.revision or DEFAULT_REVISION)
+
+
+def weights_path(weights: WeightsPlan) -> str:
+    """What the engine opens: the folder of a checkpoint, or one GGUF file."""
+    return normpath(join(weights_folder(weights), weights.entry))

@@ -1,0 +1,46 @@
+"""runtime.json: the serving contract's RuntimeConfig, filled from the plan."""
+
+from gemma_operator.api.manifest import Owner
+from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.layout import weights_path
+from gemma_serving.contract import EngineKind, RuntimeConfig, SamplingDefaults
+
+_ENGINE_KINDS = {
+    EngineName.LLAMA_CPP: EngineKind.LLAMA_CPP,
+    EngineName.VLLM: EngineKind.VLLM,
+    EngineName.TENSORRT_LLM: EngineKind.TENSORRT_LLM,
+}
+
+
+def runtime_config(owner: Owner, plan: Plan) -> RuntimeConfig:
+    """Everything a serving pod needs to know."""
+    return RuntimeConfig(
+        model=owner.name,
+        variant=plan.variant,
+        family=plan.family,
+        engine=_ENGINE_KINDS[plan.engine].value,
+        engine_version=plan.engine_version,
+        precision=plan.precision.value,
+        weights_path=weights_path(plan.weights),
+        context_length=plan.context_length,
+        max_concurrent_requests=plan.max_concurrent_requests,
+        max_queued_requests=plan.max_queued_requests,
+        request_timeout_seconds=plan.request_timeout_seconds,
+        drain_seconds=plan.request_timeout_seconds,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        threads=plan.threads,
+        instruction_tuned=plan.instruction_tuned,
+        modalities=list(plan.modalities),
+        sampling=_sampling(plan.sampling),
+        engine_arguments=plan.engine_arguments,
+    )
+
+
+def _sampling(values: dict[str, float]) -> SamplingDefaults:
+    defaults = SamplingDefaults()
+    return SamplingDefaults(
+        temperature=float(values.get("temperature", defaults.temperature)),
+        top_k=int(values.get("top_k", defaults.top_k)),
+        top_p=float(values.get("top_p", defaults.top_p)),
+    )
