@@ -18,7 +18,7 @@ class SettingsError(ValueError):
 
 
 class Settings(ApiModel):
-    """Base of every group of settings: an unknown field is an error, because a misspelt one would be ignored."""
+    """Base of every group of settings. An unknown field is an error: a misspelt one would be ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -130,7 +130,7 @@ class OperatorSettings(Settings):
 
 
 def parse_settings(text: str, source: str = "settings") -> OperatorSettings:
-    """Read settings from YAML; an empty text is all defaults. Raises SettingsError naming source, field and reason."""
+    """Read settings from YAML; an empty text is all defaults. Raises SettingsError: source, field, reason."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -135,9 +135,9 @@ def content_hash(value: Any) -> str:
 
 
 def short_name(*parts: str) -> str:
-    """Join parts with dashes into a DNS label of at most 63 characters; hash-suffixed when it must be changed.
+    """Join parts with dashes into a DNS label of at most 63 characters; a changed name ends in a hash.
 
-    Names of GemmaDeployments are DNS labels by the CRD's own rule, so the hash is seen on long child names only.
+    Names of GemmaDeployments are DNS labels by the CRD's own rule: only long child names show a hash.
     """
     joined = "-".join(parts)
     if len(joined) <= NAME_LIMIT and _DNS_LABEL.match(joined):

@@ -5,8 +5,13 @@ from decimal import ROUND_CEILING, Decimal
 
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
-_SMALL = {"n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1)}
-_FACTORS = {name: Decimal(factor) for name, factor in {**_BINARY, **_DECIMAL, **_SMALL}.items()}
+_SMALL: dict[str, Decimal] = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+}
+_FACTORS = {**_SMALL, **{name: Decimal(factor) for name, factor in {**_BINARY, **_DECIMAL}.items()}}
 _PATTERN = re.compile(
     r"^(?P<number>[0-9]+(\.[0-9]*)?|\.[0-9]+)((?P<exponent>[eE][+-]?[0-9]+)|(?P<unit>[A-Za-z]*))$"
 )

@@ -1,4 +1,4 @@
-"""Where things are: names of the children, paths and ports inside the pods. Everybody who renders reads them here."""
+"""Where things are: names of the children, paths and ports inside the pods."""
 
 from posixpath import join, normpath
 

@@ -5,7 +5,7 @@ from gemma_operator.resources.layout import SERVICE_PORT, object_metadata, servi
 
 
 def service(owner: Owner) -> Manifest:
-    """`NAME`: the OpenAI endpoint inside the cluster. The admin port is for probes and scrapes of single pods."""
+    """`NAME`: the OpenAI endpoint inside the cluster. The admin port stays for probes and scrapes of pods."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

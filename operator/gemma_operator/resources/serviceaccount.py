@@ -5,7 +5,7 @@ from gemma_operator.resources.layout import object_metadata
 
 
 def service_account(owner: Owner) -> Manifest:
-    """An identity without permissions and without a token: nothing in the pods talks to the Kubernetes API."""
+    """An identity without permissions or token: nothing in the pods talks to the Kubernetes API."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

@@ -1,0 +1,66 @@
+"""The Deployment of the serving pods."""
+
+from math import ceil
+
+from gemma_operator.api.manifest import (
+    CONFIG_HASH_ANNOTATION,
+    SERVING,
+    Manifest,
+    Owner,
+    labels_for,
+    selector_labels,
+    short_name,
+)
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.configmap import config_hash
+from gemma_operator.resources.fetch import is_fetched
+from gemma_operator.resources.layout import object_metadata
+from gemma_operator.resources.pod import serving_pod
+from gemma_operator.resources.probes import startup_budget_seconds
+from gemma_operator.settings import OperatorSettings
+
+SCHEDULING_SECONDS = 600
+"""Time for a node to be added and images of several GB to be pulled, on top of the startup budget."""
+SLOWEST_FETCH_BYTES_PER_SECOND = 10 * 10**6
+"""Pods that fetch their own weights may do so over a slow link before the rollout counts as stuck."""
+REVISION_HISTORY = 3
+
+
+def deployment(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
+    """`NAME`: surges by one pod, never goes below what serves."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": object_metadata(owner, short_name(owner.name), SERVING),
+        "spec": {
+            "replicas": desired_replicas(spec),
+            "revisionHistoryLimit": REVISION_HISTORY,
+            "progressDeadlineSeconds": progress_deadline_seconds(spec, plan),
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "selector": {"matchLabels": selector_labels(owner, SERVING)},
+            "template": {
+                "metadata": {
+                    "labels": labels_for(owner, SERVING),
+                    "annotations": {
+                        CONFIG_HASH_ANNOTATION: config_hash(owner, plan),
+                        "kubectl.kubernetes.io/default-container": "gateway",
+                    },
+                },
+                "spec": serving_pod(owner, spec, plan, settings),
+            },
+        },
+    }
+
+
+def desired_replicas(spec: GemmaDeploymentSpec) -> int:
+    """Pods that should exist."""
+    return 0 if spec.suspend else spec.replicas
+
+
+def progress_deadline_seconds(spec: GemmaDeploymentSpec, plan: Plan) -> int:
+    """When a rollout without progress counts as stuck; always above the startup budget."""
+    fetch_seconds = 0
+    if spec.cache is None and is_fetched(plan.weights):
+        fetch_seconds = ceil(plan.weights.size_bytes / SLOWEST_FETCH_BYTES_PER_SECOND)
+    return startup_budget_seconds(plan) + SCHEDULING_SECONDS + fetch_seconds

@@ -1,0 +1,57 @@
+"""The Job that fetches weights into a claim."""
+
+from gemma_operator.api.manifest import (
+    CLAIM_ANNOTATION,
+    WEIGHTS,
+    WEIGHTS_LABEL,
+    Manifest,
+    Owner,
+    content_hash,
+    labels_for,
+    short_name,
+)
+from gemma_operator.api.v1alpha1 import CacheSpec
+from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.containers import claim_volume, empty_volume, pod_basics, scheduling
+from gemma_operator.resources.fetch import GATEWAY_TEMPORARY_VOLUME, WEIGHTS_VOLUME, weights_container
+from gemma_operator.resources.layout import object_metadata
+from gemma_operator.resources.persistentvolumeclaim import cache_claim_name
+from gemma_operator.resources.pod import GATEWAY_TEMPORARY_BYTES
+from gemma_operator.settings import OperatorSettings
+
+RETRIES = 1000
+"""The kubelet restarts the container at most every 5 min, where it resumes: three days of a broken hub, or of
+a token nobody corrects. A corrected Secret is read at the next restart, without an edit of anything."""
+
+
+def weights_job(owner: Owner, cache: CacheSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
+    """`NAME-weights-HASH`: a Job's template is immutable, so whatever changes it changes the name."""
+    claim_name = cache_claim_name(owner, cache, plan.weights)
+    pod = _pod(owner, claim_name, plan, settings)
+    metadata = object_metadata(owner, short_name(owner.name, "weights", content_hash(pod)), WEIGHTS)
+    metadata["labels"] = {**metadata["labels"], WEIGHTS_LABEL: plan.weights.key}
+    metadata["annotations"] = {CLAIM_ANNOTATION: claim_name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": RETRIES,
+            # Never two writers on the volume: a lost pod is replaced when it is known to be gone.
+            "podReplacementPolicy": "Failed",
+            "template": {"metadata": {"labels": labels_for(owner, WEIGHTS)}, "spec": pod},
+        },
+    }
+
+
+def _pod(owner: Owner, claim_name: str, plan: Plan, settings: OperatorSettings) -> Manifest:
+    return {
+        **pod_basics(short_name(owner.name), settings),
+        "restartPolicy": "OnFailure",
+        "containers": [weights_container(plan, settings)],
+        "volumes": [
+            claim_volume(WEIGHTS_VOLUME, claim_name, read_only=False),
+            empty_volume(GATEWAY_TEMPORARY_VOLUME, GATEWAY_TEMPORARY_BYTES),
+        ],
+        **scheduling(settings),
+    }

@@ -1,0 +1,53 @@
+"""NetworkPolicies: two ports in, DNS out, and the hub only for pods that fetch weights."""
+
+from gemma_operator.api.manifest import SERVING, WEIGHTS, Manifest, Owner, selector_labels, short_name
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.fetch import endpoint_port, is_fetched
+from gemma_operator.resources.layout import ADMIN_PORT, API_PORT, object_metadata
+from gemma_operator.settings import OperatorSettings
+
+DNS_PORT = 53
+
+
+def serving_network_policy(
+    owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings
+) -> Manifest:
+    """`NAME`: the API and the admin port are reachable; pods reach DNS, and the hub only without a cache."""
+    egress = [_dns(settings)]
+    if spec.cache is None and is_fetched(plan.weights):
+        egress.append(_hub(plan, settings))
+    ports = [{"port": port, "protocol": "TCP"} for port in (API_PORT, ADMIN_PORT)]
+    return _policy(owner, short_name(owner.name), SERVING, {"ingress": [{"ports": ports}], "egress": egress})
+
+
+def weights_network_policy(owner: Owner, plan: Plan, settings: OperatorSettings) -> Manifest:
+    """`NAME-weights`: the fetching pod reaches DNS and the hub; nothing reaches it."""
+    egress = [_dns(settings), _hub(plan, settings)]
+    return _policy(owner, short_name(owner.name, WEIGHTS), WEIGHTS, {"ingress": [], "egress": egress})
+
+
+def _policy(owner: Owner, name: str, role: str, rules: Manifest) -> Manifest:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": object_metadata(owner, name, role),
+        "spec": {
+            "podSelector": {"matchLabels": selector_labels(owner, role)},
+            "policyTypes": ["Ingress", "Egress"],
+            **rules,
+        },
+    }
+
+
+def _dns(settings: OperatorSettings) -> Manifest:
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": settings.network_policy.dns_namespace}}
+    return {
+        "to": [{"namespaceSelector": namespace}],
+        "ports": [{"port": DNS_PORT, "protocol": protocol} for protocol in ("UDP", "TCP")],
+    }
+
+
+def _hub(plan: Plan, settings: OperatorSettings) -> Manifest:
+    """By port only: a hub and its content networks have no fixed addresses."""
+    return {"ports": [{"port": endpoint_port(plan.weights, settings), "protocol": "TCP"}]}

@@ -1,0 +1,235 @@
+"""The serving pod: repository writer, weights fetcher, triton and the gateway (docs/architecture.md)."""
+
+from gemma_operator.api.manifest import SERVING, Manifest, Owner, selector_labels, short_name
+from gemma_operator.api.quantity import GIB, MIB, format_bytes, format_millicores
+from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
+from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.containers import (
+    claim_volume,
+    container_basics,
+    empty_volume,
+    mount,
+    own_resources,
+    pod_basics,
+    scheduling,
+    variable,
+)
+from gemma_operator.resources.fetch import (
+    GATEWAY_TEMPORARY_VOLUME,
+    WEIGHTS_VOLUME,
+    is_fetched,
+    weights_container,
+)
+from gemma_operator.resources.layout import (
+    ADMIN_PORT,
+    API_PORT,
+    CACHE_FOLDER,
+    CONFIG_FOLDER,
+    CONFIG_PATH,
+    MODELS_FOLDER,
+    RUN_FOLDER,
+    SHARED_MEMORY_FOLDER,
+    TEMPORARY_FOLDER,
+    TRITON_GRPC_PORT,
+    TRITON_HTTP_PORT,
+    TRITON_METRICS_PORT,
+    WEIGHTS_FOLDER,
+    config_name,
+)
+from gemma_operator.resources.persistentvolumeclaim import cache_claim_name
+from gemma_operator.resources.probes import (
+    gateway_probes,
+    termination_grace_seconds,
+    triton_lifecycle,
+    triton_probes,
+)
+from gemma_operator.settings import OperatorSettings
+
+TRITON = "/opt/tritonserver/bin/tritonserver"
+
+MODELS_BYTES = 64 * MIB
+"""config.pbtxt, model.py and the contract beside it: far below a MiB."""
+TEMPORARY_BYTES = GIB
+"""Triton unpacks Python environments below /tmp."""
+GATEWAY_TEMPORARY_BYTES = 64 * MIB
+RUN_BYTES = MIB
+"""One empty file."""
+CACHE_BYTES = 10 * GIB
+"""Compiled kernels and graphs of vLLM and TensorRT-LLM."""
+WEIGHTS_SPARE_PARTS = 20
+"""A twentieth more than the files, for resume files and file system overhead."""
+
+_GPU_CACHES = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR")
+
+
+def serving_pod(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
+    """Spec of the pod template."""
+    writers = [_repository(settings)]
+    if _fetches_itself(spec, plan):
+        writers.append(weights_container(plan, settings))
+    return {
+        **pod_basics(short_name(owner.name), settings),
+        "terminationGracePeriodSeconds": termination_grace_seconds(plan),
+        "initContainers": writers,
+        "containers": [_triton(plan, settings), _gateway(plan, settings)],
+        "volumes": _volumes(owner, spec, plan),
+        **_placement(owner, plan, settings),
+    }
+
+
+def _fetches_itself(spec: GemmaDeploymentSpec, plan: Plan) -> bool:
+    return spec.cache is None and is_fetched(plan.weights)
+
+
+def _repository(settings: OperatorSettings) -> Manifest:
+    return {
+        **container_basics("repository", settings.images.gateway, settings),
+        "command": ["python", "-m", "gemma_serving.repository"],
+        "args": [f"--config={CONFIG_PATH}", f"--target={MODELS_FOLDER}"],
+        "resources": own_resources(settings.pods.gateway),
+        "volumeMounts": [
+            mount("config", CONFIG_FOLDER, read_only=True),
+            mount("models", MODELS_FOLDER),
+            mount(GATEWAY_TEMPORARY_VOLUME, TEMPORARY_FOLDER),
+        ],
+    }
+
+
+def _gateway(plan: Plan, settings: OperatorSettings) -> Manifest:
+    return {
+        **container_basics("gateway", settings.images.gateway, settings),
+        "command": ["python", "-m", "gemma_serving.gateway"],
+        "args": [f"--config={CONFIG_PATH}"],
+        "env": [variable("HOME", TEMPORARY_FOLDER)],
+        "ports": [
+            {"name": "http", "containerPort": API_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "resources": own_resources(settings.pods.gateway),
+        **gateway_probes(plan),
+        "volumeMounts": [
+            mount("config", CONFIG_FOLDER, read_only=True),
+            mount("run", RUN_FOLDER),
+            mount(GATEWAY_TEMPORARY_VOLUME, TEMPORARY_FOLDER),
+        ],
+    }
+
+
+def _triton(plan: Plan, settings: OperatorSettings) -> Manifest:
+    mounts = [
+        mount("models", MODELS_FOLDER, read_only=True),
+        mount(WEIGHTS_VOLUME, WEIGHTS_FOLDER, read_only=True),
+        mount("shm", SHARED_MEMORY_FOLDER),
+        mount("run", RUN_FOLDER, read_only=True),
+        mount("tmp", TEMPORARY_FOLDER),
+    ]
+    if _compiles(plan):
+        mounts.append(mount("cache", CACHE_FOLDER))
+    return {
+        **container_basics("triton", plan.image, settings),
+        **_launch(plan),
+        "env": _environment(plan),
+        "resources": _resources(plan),
+        **triton_probes(),
+        "lifecycle": triton_lifecycle(),
+        "volumeMounts": mounts,
+    }
+
+
+def _launch(plan: Plan) -> Manifest:
+    arguments = [
+        f"--model-repository={MODELS_FOLDER}",
+        "--model-control-mode=none",
+        "--http-address=127.0.0.1",
+        f"--http-port={TRITON_HTTP_PORT}",
+        "--grpc-address=127.0.0.1",
+        f"--grpc-port={TRITON_GRPC_PORT}",
+        "--metrics-address=127.0.0.1",
+        f"--metrics-port={TRITON_METRICS_PORT}",
+        "--allow-metrics=true",
+        f"--allow-gpu-metrics={'true' if plan.count else 'false'}",
+        f"--exit-timeout-secs={plan.request_timeout_seconds}",
+    ]
+    if _compiles(plan):
+        # NVIDIA's own entry point stays in front: it picks the CUDA libraries that suit the node's driver.
+        return {"args": [TRITON, *arguments]}
+    return {"command": [TRITON], "args": arguments}
+
+
+def _environment(plan: Plan) -> list[Manifest]:
+    environment = [
+        variable("HOME", TEMPORARY_FOLDER),
+        # The model repository is code: mounted read-only, so nothing may be compiled beside it.
+        variable("PYTHONDONTWRITEBYTECODE", "1"),
+    ]
+    if _compiles(plan):
+        environment += [variable("HF_HUB_OFFLINE", "1"), variable("VLLM_NO_USAGE_STATS", "1")]
+        environment += [variable(name, f"{CACHE_FOLDER}/{name.lower()}") for name in _GPU_CACHES]
+    return environment
+
+
+def _resources(plan: Plan) -> Manifest:
+    host = plan.host
+    cpu = format_millicores(host.cpu_millicores)
+    memory = format_bytes(host.memory_bytes)
+    requests = {
+        "cpu": cpu,
+        "memory": memory,
+        "ephemeral-storage": format_bytes(host.ephemeral_storage_bytes),
+    }
+    limits = {"memory": memory}
+    if plan.engine is EngineName.LLAMA_CPP:
+        # Its threads follow the limit: more threads than cores make each token slower.
+        limits["cpu"] = cpu
+    if plan.resource_name is not None:
+        requests[plan.resource_name] = limits[plan.resource_name] = str(plan.count)
+    return {"requests": requests, "limits": limits}
+
+
+def _volumes(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> list[Manifest]:
+    volumes = [
+        {"name": "config", "configMap": {"name": config_name(owner)}},
+        empty_volume("models", MODELS_BYTES),
+        _weights_volume(owner, spec, plan),
+        empty_volume("shm", plan.host.shared_memory_bytes, medium="Memory"),
+        empty_volume("run", RUN_BYTES, medium="Memory"),
+        empty_volume("tmp", TEMPORARY_BYTES),
+        empty_volume(GATEWAY_TEMPORARY_VOLUME, GATEWAY_TEMPORARY_BYTES),
+    ]
+    if _compiles(plan):
+        volumes.append(empty_volume("cache", CACHE_BYTES))
+    return volumes
+
+
+def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Manifest:
+    weights = plan.weights
+    if weights.claim_name is not None:
+        return claim_volume(WEIGHTS_VOLUME, weights.claim_name, read_only=True)
+    if spec.cache is not None:
+        return claim_volume(WEIGHTS_VOLUME, cache_claim_name(owner, spec.cache, weights), read_only=True)
+    return empty_volume(WEIGHTS_VOLUME, weights.size_bytes + weights.size_bytes // WEIGHTS_SPARE_PARTS + MIB)
+
+
+def _placement(owner: Owner, plan: Plan, settings: OperatorSettings) -> Manifest:
+    fields = scheduling(settings)
+    selector = {**fields.get("nodeSelector", {}), **plan.node_selector}
+    tolerations = [*fields.get("tolerations", []), *(dict(toleration) for toleration in plan.tolerations)]
+    if selector:
+        fields["nodeSelector"] = selector
+    if tolerations:
+        fields["tolerations"] = tolerations
+    fields["topologySpreadConstraints"] = [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector_labels(owner, SERVING)},
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+    ]
+    return fields
+
+
+def _compiles(plan: Plan) -> bool:
+    """Engines of NVIDIA's images compile kernels at start; llama.cpp in ours does not."""
+    return plan.engine is not EngineName.LLAMA_CPP
