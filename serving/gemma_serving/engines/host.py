@@ -1,0 +1,160 @@
+"""Runs one engine for a synchronous host such as Triton's Python backend.
+
+One thread owns the event loop on which the engine lives; one more asks the waiting clients' streams whether they were
+cancelled. Whatever happens to a request, its responder's `finish` is called exactly once: without it a client waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol
+
+from gemma_serving.contract import ContractError, FailureCode, GenerateRequest, RuntimeConfig
+from gemma_serving.engines.protocol import Engine, EngineFailureError
+
+CANCEL_POLL_SECONDS: Final = 0.02
+"""How often the streams are asked; together with a decode step this is how late a cancelled sequence is freed."""
+DRAIN_POLL_SECONDS: Final = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class Responder(Protocol):
+    """The way back to one client. Methods may be called from any thread."""
+
+    def send(self, text: str) -> None:
+        """Send one event."""
+
+    def fail(self, message: str) -> None:
+        """Send an error in place of an event."""
+
+    def finish(self) -> None:
+        """Say that nothing more comes."""
+
+    def is_cancelled(self) -> bool:
+        """Return whether the client has gone."""
+
+
+class EngineHost:
+    """An engine, its thread and its running requests."""
+
+    def __init__(self, engine: Engine, config: RuntimeConfig) -> None:
+        self._engine = engine
+        self._config = config
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine-loop", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="cancel-watcher", daemon=True)
+        self._running: dict[int, tuple[str, Responder]] = {}
+        self._changed = threading.Condition()
+        self._serial = 0
+        self._closing = False
+        self._stopped = False
+
+    def start(self) -> None:
+        """Load the engine; blocks, and raises what `Engine.load` raises."""
+        self._thread.start()
+        try:
+            self._wait_for(self._engine.load(self._config))
+        except BaseException:
+            self._stop_loop()
+            raise
+        self._watcher.start()
+
+    def handle(self, payload: bytes, media: Sequence[bytes], responder: Responder) -> None:
+        """Start one request and return; events go to the responder."""
+        asyncio.run_coroutine_threadsafe(self._respond(payload, media, responder), self._loop)
+
+    def is_alive(self) -> bool:
+        """Return whether the engine answers for itself."""
+        try:
+            self._engine.stats()
+        except Exception:  # a dead engine may say so in any way
+            return False
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Take no more requests, wait for the running ones as long as `drain_seconds`, then close the engine."""
+        if not self._thread.is_alive():
+            return
+        with self._changed:
+            self._closing = True
+        deadline = time.monotonic() + self._config.drain_seconds
+        while self._running and time.monotonic() < deadline:
+            time.sleep(DRAIN_POLL_SECONDS)
+        if self._running:
+            _log.warning("closing with %d requests still running after %d s", len(self._running), self._config.drain_seconds)
+        try:
+            self._wait_for(self._engine.close())
+        finally:
+            with self._changed:
+                self._stopped = True
+                self._changed.notify()
+            self._stop_loop()
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _respond(self, payload: bytes, media: Sequence[bytes], responder: Responder) -> None:
+        try:
+            if _asks_for_stats(payload):
+                responder.send(self._engine.stats().to_json())
+            else:
+                await self._generate(GenerateRequest.from_json(payload), media, responder)
+        except ContractError as error:
+            responder.send(EngineFailureError(FailureCode.INVALID_REQUEST, str(error)).event().to_json())
+        except Exception as error:  # a defect here must reach the client as an error, not as silence
+            _log.exception("request failed outside the engine")
+            responder.fail(f"{type(error).__name__}: {error}")
+        finally:
+            responder.finish()
+
+    async def _generate(self, request: GenerateRequest, media: Sequence[bytes], responder: Responder) -> None:
+        if self._closing:
+            refusal = EngineFailureError(FailureCode.OVERLOADED, "this replica is shutting down: send the request again")
+            responder.send(refusal.event().to_json())
+            return
+        serial = self._register(request.id, responder)
+        try:
+            async for event in self._engine.submit(request, media):
+                responder.send(event.to_json())
+        finally:
+            with self._changed:
+                del self._running[serial]
+
+    def _register(self, request_id: str, responder: Responder) -> int:
+        with self._changed:
+            self._serial += 1
+            self._running[self._serial] = (request_id, responder)
+            self._changed.notify()
+            return self._serial
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                while not self._running and not self._stopped:
+                    self._changed.wait()
+                if self._stopped:
+                    return
+                running = list(self._running.values())
+            for request_id, responder in running:
+                if responder.is_cancelled():
+                    asyncio.run_coroutine_threadsafe(self._engine.cancel(request_id), self._loop)
+            time.sleep(CANCEL_POLL_SECONDS)
+
+
+def _asks_for_stats(payload: bytes) -> bool:
+    """Return whether this is contract.STATS_REQUEST; ContractError if it is not JSON at all."""
+    try:
+        return bool(json.loads(payload) == {"stats": True})
+    except ValueError as error:
+        raise ContractError(f"request: not JSON: {error}") from error

@@ -1,0 +1,49 @@
+"""The Engine protocol, and the one exception by which an engine refuses a request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from gemma_serving.contract import EngineStats, Failed, FailureCode, GenerateEvent, GenerateRequest, RuntimeConfig
+
+
+class Engine(Protocol):
+    """What generates tokens. All methods are called on one event loop; only `load` and `close` may take long."""
+
+    async def load(self, config: RuntimeConfig) -> None:
+        """Load the weights and get ready; raises with a message that says what is missing and what to do."""
+        ...
+
+    def submit(self, request: GenerateRequest, media: Sequence[bytes] = ()) -> AsyncIterator[GenerateEvent]:
+        """Yield events in the contract's order: accepted, delta*, then finished or failed. Never raises.
+
+        Closing the iterator cancels the request.
+        """
+        ...
+
+    async def cancel(self, request_id: str) -> None:
+        """End the request within one decode step; its stream ends with `finished: cancelled`. Unknown ids: no effect."""
+        ...
+
+    def stats(self) -> EngineStats:
+        """Return the counts of this moment, without asking the library; RuntimeError if the engine is dead."""
+        ...
+
+    async def close(self) -> None:
+        """Stop the library and free its memory. Running requests end; `submit` afterwards yields `failed`."""
+        ...
+
+
+class EngineFailureError(Exception):
+    """The request cannot be served; becomes the stream's `failed` event."""
+
+    def __init__(self, code: FailureCode, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+    def event(self) -> GenerateEvent:
+        """Return the event that tells the client."""
+        return GenerateEvent(failed=Failed(code=self.code.value, message=self.message, param=self.param))
