@@ -128,6 +128,11 @@ def labels_for(owner: Owner, role: str) -> dict[str, str]:
     }
 
 
+def endpoint_url(owner: Owner) -> str:
+    """Base URL of the OpenAI endpoint, for clients inside the cluster."""
+    return f"http://{short_name(owner.name)}.{owner.namespace}.svc/v1"
+
+
 def content_hash(value: Any) -> str:
     """Short hash of plain data, the same for equal data whatever the key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -1,0 +1,186 @@
+"""The status: one pure function of spec, plan, what is observed, what was said before, and the time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gemma_operator.api.manifest import SERVING, endpoint_url, selector_labels
+from gemma_operator.api.quantity import gib
+from gemma_operator.api.reasons import ConditionType, Reason
+from gemma_operator.api.v1alpha1 import (
+    Condition,
+    ConditionStatus,
+    GemmaDeploymentSpec,
+    GemmaDeploymentStatus,
+    PlanMemory,
+    PlanStatus,
+    WeightsStatus,
+)
+from gemma_operator.planning.plan import Plan, Refusal
+from gemma_operator.status.observed import Observed
+from gemma_operator.status.podsready import pods_verdict
+from gemma_operator.status.summary import accelerator_text, plan_sentence, summarize
+from gemma_operator.status.verdict import Verdict, shortened
+from gemma_operator.status.weights import weights_status, weights_verdict
+
+Status = dict[str, Any]
+"""`status` of a GemmaDeployment as plain data, as it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A condition that changed: worth one Kubernetes event."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+def next_status(
+    spec: GemmaDeploymentSpec | None,
+    outcome: Plan | Refusal | None,
+    observed: Observed,
+    previous: Status,
+    now: str,
+) -> Status:
+    """What to say of generation `observed.owner.generation`. `now` is RFC 3339 UTC, used for what changes only.
+
+    Told its own answer as `previous` it answers the same, so a status is written only when something changed.
+    """
+    before = GemmaDeploymentStatus.model_validate(previous)
+    plan = outcome if isinstance(outcome, Plan) else None
+    planned = _planned(outcome)
+    weights = _weights(spec, plan, observed, before, now)
+    pods = pods_verdict(spec, plan, observed)
+    verdicts = {
+        ConditionType.PLANNED: planned,
+        ConditionType.WEIGHTS_READY: weights,
+        ConditionType.PODS_READY: pods,
+    }
+    ready = _roll_up(verdicts)
+    deployment = observed.deployment
+    desired = deployment.desired if deployment is not None else (spec.replicas if spec is not None else 0)
+    ready_replicas = deployment.ready if deployment is not None else 0
+    status = GemmaDeploymentStatus(
+        observed_generation=observed.owner.generation,
+        conditions=_conditions(
+            {**verdicts, ConditionType.READY: ready}, observed.owner.generation, before, now
+        ),
+        summary=summarize(ready, plan, ready_replicas, desired),
+        url=endpoint_url(observed.owner),
+        accelerator=accelerator_text(plan) if plan is not None else before.accelerator,
+        ready=f"{ready_replicas}/{desired}",
+        replicas=deployment.replicas if deployment is not None else 0,
+        ready_replicas=ready_replicas,
+        selector=",".join(
+            f"{key}={value}" for key, value in selector_labels(observed.owner, SERVING).items()
+        ),
+        plan=_plan_status(plan) if plan is not None else before.plan,
+        weights=_weights_status(plan, observed, before),
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def interrupted_status(previous: Status, generation: int, reason: Reason, message: str, now: str) -> Status:
+    """What to say when reconciling itself failed (Forbidden, NameTaken, a defect): the rest stands as it was."""
+    before = GemmaDeploymentStatus.model_validate(previous)
+    kept = [condition for condition in before.conditions if condition.type != ConditionType.READY]
+    verdict = Verdict.false(reason, message)
+    ready = _condition(ConditionType.READY, verdict, generation, before, now)
+    status = before.model_copy(update={"conditions": [*kept, ready], "summary": verdict.message})
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def transitions(previous: Status, following: Status) -> list[Transition]:
+    """Conditions whose status or reason changed, in order. A first Unknown is no news."""
+    before = {c.type: (c.status, c.reason) for c in GemmaDeploymentStatus.model_validate(previous).conditions}
+    return [
+        Transition(ConditionType(condition.type), condition.status, condition.reason, condition.message)
+        for condition in GemmaDeploymentStatus.model_validate(following).conditions
+        if before.get(condition.type) != (condition.status, condition.reason)
+        and not (condition.type not in before and condition.status is ConditionStatus.UNKNOWN)
+    ]
+
+
+def _planned(outcome: Plan | Refusal | None) -> Verdict:
+    match outcome:
+        case Plan():
+            return Verdict.true(Reason.PLANNED, plan_sentence(outcome))
+        case Refusal():
+            return Verdict.false(outcome.reason, outcome.message)
+        case None:
+            return Verdict.unknown(Reason.WAITING, "nothing is planned yet")
+
+
+def _weights(
+    spec: GemmaDeploymentSpec | None,
+    plan: Plan | None,
+    observed: Observed,
+    before: GemmaDeploymentStatus,
+    now: str,
+) -> Verdict:
+    """Without a plan the weights are what they were: a refused edit fetches nothing."""
+    if spec is not None and plan is not None:
+        return weights_verdict(spec, plan, observed, now)
+    stood = next((c for c in before.conditions if c.type == ConditionType.WEIGHTS_READY), None)
+    if stood is None or observed.deployment is None:
+        return Verdict.unknown(Reason.WAITING, "waits for a plan")
+    return Verdict(stood.status, Reason(stood.reason), stood.message)
+
+
+def _roll_up(verdicts: dict[ConditionType, Verdict]) -> Verdict:
+    """The first that is False speaks, then the first that is Unknown."""
+    for status in (ConditionStatus.FALSE, ConditionStatus.UNKNOWN):
+        for verdict in verdicts.values():
+            if verdict.status is status:
+                return verdict
+    return Verdict.true(Reason.READY, verdicts[ConditionType.PODS_READY].message)
+
+
+def _conditions(
+    verdicts: dict[ConditionType, Verdict], generation: int, before: GemmaDeploymentStatus, now: str
+) -> list[Condition]:
+    return [_condition(kind, verdict, generation, before, now) for kind, verdict in verdicts.items()]
+
+
+def _condition(
+    kind: ConditionType, verdict: Verdict, generation: int, before: GemmaDeploymentStatus, now: str
+) -> Condition:
+    stood = next((condition for condition in before.conditions if condition.type == kind), None)
+    is_same = stood is not None and stood.status == verdict.status
+    return Condition(
+        type=kind.value,
+        status=verdict.status,
+        observed_generation=generation,
+        last_transition_time=stood.last_transition_time if stood is not None and is_same else now,
+        reason=verdict.reason.value,
+        message=shortened(verdict.message),
+    )
+
+
+def _weights_status(
+    plan: Plan | None, observed: Observed, before: GemmaDeploymentStatus
+) -> WeightsStatus | None:
+    return before.weights if plan is None else weights_status(plan, observed, before.weights)
+
+
+def _plan_status(plan: Plan) -> PlanStatus:
+    memory = plan.memory
+    return PlanStatus(
+        engine=plan.engine,
+        engine_version=plan.engine_version,
+        image=plan.image,
+        accelerator=plan.accelerator,
+        count=plan.count,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        precision=plan.precision,
+        context_length=plan.context_length,
+        max_concurrent_requests=plan.max_concurrent_requests,
+        memory=PlanMemory(
+            usable=gib(memory.usable_bytes),
+            weights=gib(memory.weights_bytes),
+            kv_cache=gib(memory.kv_cache_bytes),
+            overhead=gib(memory.overhead_bytes),
+            headroom=gib(memory.headroom_bytes),
+        ),
+    )

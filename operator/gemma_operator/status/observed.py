@@ -1,0 +1,221 @@
+"""What is there: the children of one GemmaDeployment, reduced to what conditions are decided from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gemma_operator.api.manifest import (
+    CLAIM_ANNOTATION,
+    SERVING,
+    WEIGHTS_LABEL,
+    Manifest,
+    Owner,
+    controller_uid,
+    is_controlled_by,
+)
+from gemma_operator.status.pods import FetchReport, Trouble, trouble_of, weights_fetch
+
+_REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+_TEMPLATE_HASH_LABEL = "pod-template-hash"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """The Deployment and its newest ReplicaSet."""
+
+    desired: int
+    """Pods its spec asks for."""
+    replicas: int
+    """Pods that exist, of any template."""
+    updated: int
+    """Pods of the current template."""
+    ready: int
+    """Pods that take requests, of any template."""
+    is_settled: bool
+    """Whether its controller has seen its current spec."""
+    rejection: str | None = field(default=None)
+    """Why the API server refuses to create pods."""
+    stalled: str | None = field(default=None)
+    """Message of a rollout past its progress deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodState:
+    """One serving pod."""
+
+    name: str
+    is_current: bool
+    """Whether it is made from the newest template."""
+    is_ready: bool
+    is_terminating: bool
+    fetch: FetchReport | None
+    """How its own weights are, when it fetches them itself."""
+    trouble: Trouble | None
+    """Why it is not ready, beyond still loading."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """One weights Job."""
+
+    name: str
+    key: str
+    """Which weights it fetches."""
+    claim_name: str
+    created: str
+    is_complete: bool
+    failure: str | None
+    """Message of a Job that has given up."""
+    fetch: FetchReport | None
+    """Of its newest pod."""
+    trouble: Trouble | None
+    """Why its pod does not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimState:
+    """One claim of ours."""
+
+    name: str
+    is_bound: bool
+    message: str | None
+    """The provisioner's latest complaint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that is there for one owner."""
+
+    owner: Owner
+    deployment: DeploymentState | None = field(default=None)
+    pods: tuple[PodState, ...] = field(default=())
+    jobs: tuple[JobState, ...] = field(default=())
+    claims: tuple[ClaimState, ...] = field(default=())
+
+
+def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifest] = ()) -> Observed:
+    """Reduce children (Deployment, ReplicaSets, Jobs, claims, pods) and their Events to an Observed.
+
+    Children must hold what this reconcile has just applied, as the API server answered it: only so is a Deployment
+    whose rollout has yet to begin told from one that is done. Objects that do not descend from this owner are
+    ignored: descent goes by uid, through ReplicaSet and Job.
+    """
+    own = [child for child in children if is_controlled_by(child, owner.uid)]
+    complaints = _complaints(events)
+    deployment = next((child for child in own if child["kind"] == "Deployment"), None)
+    replica_sets = _controlled(children, "ReplicaSet", [deployment] if deployment is not None else [])
+    newest = max(replica_sets, key=_revision, default=None)
+    pods = _controlled(children, "Pod", replica_sets)
+    jobs = [child for child in own if child["kind"] == "Job"]
+    return Observed(
+        owner=owner,
+        deployment=None if deployment is None else _deployment_state(deployment, newest),
+        pods=tuple(_pod_state(pod, newest, complaints) for pod in sorted(pods, key=_name)),
+        jobs=tuple(
+            _job_state(job, _controlled(children, "Pod", [job]), complaints)
+            for job in sorted(jobs, key=_name)
+        ),
+        claims=tuple(
+            _claim_state(child, complaints)
+            for child in sorted(own, key=_name)
+            if child["kind"] == "PersistentVolumeClaim"
+        ),
+    )
+
+
+def condition_of(manifest: Manifest, kind: str) -> Manifest | None:
+    """The object's own condition of a type."""
+    conditions = _status(manifest).get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == kind), None)
+
+
+def _deployment_state(deployment: Manifest, newest: Manifest | None) -> DeploymentState:
+    status = _status(deployment)
+    progressing = condition_of(deployment, "Progressing")
+    is_stalled = progressing is not None and progressing["status"] == "False"
+    return DeploymentState(
+        desired=deployment["spec"].get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        is_settled=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1),
+        rejection=_rejection(deployment) or (_rejection(newest) if newest is not None else None),
+        stalled=progressing.get("message", "") if progressing is not None and is_stalled else None,
+    )
+
+
+def _rejection(manifest: Manifest) -> str | None:
+    condition = condition_of(manifest, "ReplicaFailure")
+    return condition.get("message", "") if condition is not None and condition["status"] == "True" else None
+
+
+def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, str]) -> PodState:
+    ready = condition_of(pod, "Ready")
+    is_ready = ready is not None and ready["status"] == "True"
+    return PodState(
+        name=_name(pod),
+        is_current=newest is not None and _template_hash(pod) == _template_hash(newest),
+        is_ready=is_ready,
+        is_terminating="deletionTimestamp" in pod["metadata"],
+        fetch=weights_fetch(pod),
+        trouble=None if is_ready else trouble_of(pod, SERVING, complaints.get(pod["metadata"]["uid"])),
+    )
+
+
+def _job_state(job: Manifest, pods: Sequence[Manifest], complaints: Mapping[str, str]) -> JobState:
+    metadata = job["metadata"]
+    pod = max(pods, key=_created, default=None)
+    failed, complete = condition_of(job, "Failed"), condition_of(job, "Complete")
+    complaint = complaints.get(metadata["uid"])
+    trouble = None if complaint is None or pod is not None else Trouble.of_creation(complaint)
+    return JobState(
+        name=_name(job),
+        key=(metadata.get("labels") or {}).get(WEIGHTS_LABEL, ""),
+        claim_name=(metadata.get("annotations") or {}).get(CLAIM_ANNOTATION, ""),
+        created=_created(job),
+        is_complete=complete is not None and complete["status"] == "True",
+        failure=failed.get("message", "") if failed is not None and failed["status"] == "True" else None,
+        fetch=None if pod is None else weights_fetch(pod),
+        trouble=trouble
+        if pod is None
+        else trouble_of(pod, "weights", complaints.get(pod["metadata"]["uid"])),
+    )
+
+
+def _claim_state(claim: Manifest, complaints: Mapping[str, str]) -> ClaimState:
+    return ClaimState(
+        name=_name(claim),
+        is_bound=_status(claim).get("phase") == "Bound",
+        message=complaints.get(claim["metadata"]["uid"]),
+    )
+
+
+def _complaints(events: Iterable[Manifest]) -> dict[str, str]:
+    """The latest Warning for each object, by uid."""
+    warnings = [event for event in events if event.get("type") == "Warning"]
+    latest = sorted(warnings, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    return {event["involvedObject"]["uid"]: event.get("message", "") for event in latest}
+
+
+def _controlled(children: Iterable[Manifest], kind: str, owners: Iterable[Manifest]) -> list[Manifest]:
+    uids = {owner["metadata"]["uid"] for owner in owners}
+    return [child for child in children if child["kind"] == kind and controller_uid(child) in uids]
+
+
+def _status(manifest: Manifest) -> Manifest:
+    return manifest.get("status") or {}
+
+
+def _name(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["name"])
+
+
+def _created(manifest: Manifest) -> str:
+    return str(manifest["metadata"].get("creationTimestamp", ""))
+
+
+def _revision(replica_set: Manifest) -> int:
+    return int((replica_set["metadata"].get("annotations") or {}).get(_REVISION_ANNOTATION, 0))
+
+
+def _template_hash(manifest: Manifest) -> str | None:
+    return (manifest["metadata"].get("labels") or {}).get(_TEMPLATE_HASH_LABEL)

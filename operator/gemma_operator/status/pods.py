@@ -1,0 +1,237 @@
+"""Why a pod is not ready, in the words of whoever knows: the scheduler, the kubelet, the container's last line."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gemma_operator.api.manifest import SERVING, Manifest
+from gemma_operator.api.quantity import gib, parse_bytes
+from gemma_operator.api.reasons import Reason
+
+WEIGHTS_CONTAINER = "weights"
+
+_IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+)
+_REFUSED_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_CREATING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
+_TRITON_CLOSING_WORDS = "failed to load all models"
+"""Triton's last line when a model does not load; the cause stands above it."""
+_KILLED = 137
+"""128 + SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why something does not run."""
+
+    reason: Reason
+    message: str
+
+    @staticmethod
+    def of_creation(message: str) -> "Trouble":
+        """The API server refused to create a pod."""
+        return Trouble(Reason.PODS_REJECTED, message)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReport:
+    """What the weights fetcher says of itself, from its container's status."""
+
+    is_done: bool
+    is_running: bool
+    attempt_started: str | None = field(default=None)
+    """When the running attempt began (RFC 3339)."""
+    failure: Trouble | None = field(default=None)
+    """How the last finished attempt failed."""
+    revision: str | None = field(default=None)
+    bytes_done: int | None = field(default=None)
+    bytes_total: int | None = field(default=None)
+
+
+def trouble_of(pod: Manifest, role: str, complaint: str | None) -> Trouble | None:
+    """What keeps a pod from running, or None while it only takes its time.
+
+    `complaint` is the latest Warning event about the pod. In a serving pod the weights container is judged apart.
+    """
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return Trouble(Reason.EVICTED, f"pod {_name(pod)}: {status['reason']}: {status.get('message', '')}")
+    unscheduled = _unscheduled(pod)
+    if unscheduled is not None:
+        return unscheduled
+    containers = [c for c in _container_statuses(pod) if role != SERVING or not _failed_to_fetch(pod, c)]
+    for check in _CHECKS:
+        for container in containers:
+            trouble = check(pod, container)
+            if trouble is not None:
+                return trouble
+    if complaint is not None and any(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
+        return Trouble(Reason.VOLUME_UNAVAILABLE, f"pod {_name(pod)}: {complaint}")
+    return None
+
+
+def weights_fetch(pod: Manifest) -> FetchReport | None:
+    """The state of the container that fetches weights, or None if the pod has none or it never started."""
+    container = next((c for c in _container_statuses(pod) if c["name"] == WEIGHTS_CONTAINER), None)
+    if container is None:
+        return None
+    state = container.get("state") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    report = _report(ended) if ended is not None else {}
+    is_done = bool(state.get("terminated")) and ended is not None and ended.get("exitCode") == 0
+    failure = None
+    if ended is not None and ended.get("exitCode") != 0:
+        failure = _fetch_failure(pod, container, ended, report)
+    elif _waiting(container).get("reason") in _REFUSED_REASONS:
+        failure = Trouble(Reason.TOKEN_REQUIRED, _waiting(container).get("message", ""))
+    return FetchReport(
+        is_done=is_done,
+        is_running="running" in state,
+        attempt_started=(state.get("running") or {}).get("startedAt"),
+        failure=failure,
+        revision=report.get("revision"),
+        bytes_done=report.get("bytes_done"),
+        bytes_total=report.get("bytes_total"),
+    )
+
+
+def _failed_to_fetch(pod: Manifest, container: Manifest) -> bool:
+    """Whether the container's failure is one of the weights, which their own condition tells."""
+    if container["name"] != WEIGHTS_CONTAINER:
+        return False
+    report = weights_fetch(pod)
+    return report is not None and report.failure is not None
+
+
+def last_line(text: str) -> str:
+    """The line that explains: the last one, or for Triton the last error above its closing words."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if _TRITON_CLOSING_WORDS in lines[-1]:
+        errors = [line for line in lines[:-1] if "rror" in line and _TRITON_CLOSING_WORDS not in line]
+        return errors[-1] if errors else lines[-1]
+    return lines[-1]
+
+
+def _fetch_failure(pod: Manifest, container: Manifest, ended: Manifest, report: Manifest) -> Trouble:
+    if ended.get("reason") == "OOMKilled":
+        return _out_of_memory(pod, container["name"])
+    message = report.get("message") or last_line(ended.get("message") or "")
+    known = {reason.value: reason for reason in Reason}
+    reason = known.get(str(report.get("reason")), Reason.FETCH_FAILED)
+    return Trouble(reason, message or f"the fetcher ended with exit code {ended.get('exitCode')}")
+
+
+def _report(ended: Manifest) -> Manifest:
+    """The fetcher's JSON; an empty dict when something else ended it."""
+    try:
+        report = json.loads(ended.get("message") or "")
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _unscheduled(pod: Manifest) -> Trouble | None:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    scheduled = next((c for c in conditions if c["type"] == "PodScheduled"), None)
+    if scheduled is None or scheduled["status"] != "False":
+        return None
+    asked = (pod.get("spec") or {}).get("nodeSelector") or {}
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(asked.items()))
+    suffix = f" (asked for nodes with {labels})" if labels else ""
+    return Trouble(Reason.UNSCHEDULABLE, scheduled.get("message", scheduled.get("reason", "")) + suffix)
+
+
+def _image_pull(pod: Manifest, container: Manifest) -> Trouble | None:
+    waiting = _waiting(container)
+    if waiting.get("reason") not in _IMAGE_REASONS:
+        return None
+    return Trouble(Reason.IMAGE_PULL_FAILED, f"container {container['name']}: {waiting.get('message', '')}")
+
+
+def _refused(pod: Manifest, container: Manifest) -> Trouble | None:
+    waiting = _waiting(container)
+    if waiting.get("reason") not in _REFUSED_REASONS:
+        return None
+    return Trouble(Reason.CONTAINER_REFUSED, f"container {container['name']}: {waiting.get('message', '')}")
+
+
+def _killed_for_memory(pod: Manifest, container: Manifest) -> Trouble | None:
+    ended = _ended(pod, container)
+    if ended is None or ended.get("reason") != "OOMKilled":
+        return None
+    return _out_of_memory(pod, container["name"])
+
+
+def _crashed(pod: Manifest, container: Manifest) -> Trouble | None:
+    ended = _ended(pod, container)
+    if ended is None:
+        return None
+    code = ended.get("exitCode", 0)
+    line = last_line(ended.get("message") or "")
+    cause = f": {line}" if line else (" (killed, as a failed probe does)" if code == _KILLED else "")
+    count = container.get("restartCount", 0)
+    restarts = f" after {count} {'restart' if count == 1 else 'restarts'}" if count else ""
+    return Trouble(
+        Reason.CRASH_LOOP, f"container {container['name']} ended with exit code {code}{restarts}{cause}"
+    )
+
+
+_CHECKS: tuple[Callable[[Manifest, Manifest], Trouble | None], ...] = (
+    _killed_for_memory,
+    _image_pull,
+    _refused,
+    _crashed,
+)
+"""The first that any container meets explains the pod: what made it end says more than that it ended."""
+
+
+def _out_of_memory(pod: Manifest, name: str) -> Trouble:
+    limit = _memory_limit(pod, name)
+    at_limit = f" at its limit of {gib(limit)} GiB" if limit is not None else ""
+    return Trouble(Reason.OUT_OF_MEMORY, f"container {name} was killed for memory{at_limit}")
+
+
+def _memory_limit(pod: Manifest, name: str) -> int | None:
+    spec = pod.get("spec") or {}
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        if container["name"] == name:
+            limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+            return None if limit is None else parse_bytes(limit)
+    return None
+
+
+def _ended(pod: Manifest, container: Manifest) -> Manifest | None:
+    """How a container has last ended, if that matters: not when it has done its work, or when the pod has been
+    ready since it was restarted.
+    """
+    state = container.get("state") or {}
+    ended: Manifest | None = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if ended is None or (ended.get("exitCode") == 0 and not _should_run_on(pod, container["name"])):
+        return None
+    ready = next((c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] == "Ready"), {})
+    started = (state.get("running") or {}).get("startedAt")
+    return None if started is not None and ready.get("lastTransitionTime", "") > started else ended
+
+
+def _should_run_on(pod: Manifest, name: str) -> bool:
+    spec = pod.get("spec") or {}
+    is_main = any(container["name"] == name for container in spec.get("containers") or ())
+    return is_main and spec.get("restartPolicy", "Always") == "Always"
+
+
+def _waiting(container: Manifest) -> dict[str, Any]:
+    waiting: dict[str, Any] = (container.get("state") or {}).get("waiting") or {}
+    return waiting
+
+
+def _container_statuses(pod: Manifest) -> Iterable[Manifest]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _name(pod: Manifest) -> str:
+    return str(pod["metadata"]["name"])

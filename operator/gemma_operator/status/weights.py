@@ -1,0 +1,111 @@
+"""The condition WeightsReady: whether the files are where the engine will look for them."""
+
+from datetime import datetime
+
+from gemma_operator.api.reasons import Reason
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, WeightsStatus
+from gemma_operator.planning.plan import Plan, WeightsPlan
+from gemma_operator.status.observed import JobState, Observed
+from gemma_operator.status.pods import FetchReport, Trouble
+from gemma_operator.status.verdict import Verdict
+
+SETTLED_ATTEMPT_SECONDS = 30
+"""A new attempt that has run this long is past what failed the last one; until then the failure stands."""
+
+_WAITING_REASONS = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_UNAVAILABLE, Reason.PODS_REJECTED})
+
+
+def weights_verdict(spec: GemmaDeploymentSpec, plan: Plan, observed: Observed, now: str) -> Verdict:
+    """Judge the weights: from the Job when there is a cache, from the pods when they fetch for themselves."""
+    weights = plan.weights
+    if weights.repository is None:
+        message = f"claim {weights.claim_name} is used as it is; nothing is fetched"
+        return Verdict.true(Reason.WEIGHTS_READY, message)
+    if spec.cache is None:
+        return _of_pods(weights, observed, now)
+    return _of_job(weights, observed, now)
+
+
+def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | None) -> WeightsStatus:
+    """Source, resolved revision and bytes; what a pod reported is kept after the pod is gone."""
+    weights = plan.weights
+    source = weights.repository or f"claim {weights.claim_name}"
+    report = _latest_report(weights, observed)
+    if report is None or report.revision is None:
+        is_same = previous is not None and previous.source == source
+        return (
+            previous
+            if previous is not None and is_same
+            else WeightsStatus(source=source, revision=weights.revision)
+        )
+    return WeightsStatus(
+        source=source,
+        revision=report.revision,
+        bytes_done=report.bytes_done,
+        bytes_total=report.bytes_total,
+    )
+
+
+def _of_job(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
+    job = _job_of(weights, observed)
+    if job is None:
+        return Verdict.false(Reason.WEIGHTS_PENDING, "the Job that fetches the weights is yet to be made")
+    if job.is_complete:
+        return Verdict.true(Reason.WEIGHTS_READY, f"{_source(weights)} is verified in claim {job.claim_name}")
+    failure = _standing_failure(job.fetch, now)
+    if failure is not None:
+        return Verdict.false(failure.reason, failure.message)
+    if job.failure is not None:
+        return Verdict.false(Reason.FETCH_FAILED, f"Job {job.name} has given up: {job.failure}")
+    if job.fetch is not None and job.fetch.is_running:
+        return Verdict.false(Reason.FETCHING, f"fetching {_source(weights)} into claim {job.claim_name}")
+    return _waiting_job(job, observed)
+
+
+def _waiting_job(job: JobState, observed: Observed) -> Verdict:
+    claim = next((claim for claim in observed.claims if claim.name == job.claim_name), None)
+    if claim is not None and not claim.is_bound and claim.message is not None:
+        return Verdict.false(Reason.WEIGHTS_PENDING, f"claim {claim.name}: {claim.message}")
+    if job.trouble is not None:
+        reason = Reason.WEIGHTS_PENDING if job.trouble.reason in _WAITING_REASONS else job.trouble.reason
+        return Verdict.false(reason, f"Job {job.name}: {job.trouble.message}")
+    return Verdict.false(Reason.WEIGHTS_PENDING, f"Job {job.name} is starting")
+
+
+def _of_pods(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
+    reports = [pod.fetch for pod in observed.pods if pod.is_current and not pod.is_terminating]
+    failures = [failure for failure in (_standing_failure(report, now) for report in reports) if failure]
+    if failures:
+        return Verdict.false(failures[0].reason, failures[0].message)
+    if any(report is not None and report.is_done for report in reports):
+        return Verdict.true(Reason.FETCHED_BY_PODS, f"every pod fetches its own copy of {_source(weights)}")
+    if any(report is not None and report.is_running for report in reports):
+        return Verdict.false(Reason.FETCHING, f"pods fetch {_source(weights)}")
+    return Verdict.unknown(Reason.FETCHED_BY_PODS, f"no pod has fetched {_source(weights)} yet")
+
+
+def _standing_failure(report: FetchReport | None, now: str) -> Trouble | None:
+    if report is None or report.is_done or report.failure is None:
+        return None
+    if report.is_running and report.attempt_started is not None:
+        age = datetime.fromisoformat(now) - datetime.fromisoformat(report.attempt_started)
+        if age.total_seconds() >= SETTLED_ATTEMPT_SECONDS:
+            return None
+    return report.failure
+
+
+def _latest_report(weights: WeightsPlan, observed: Observed) -> FetchReport | None:
+    job = _job_of(weights, observed)
+    if job is not None:
+        return job.fetch
+    reports = (pod.fetch for pod in observed.pods if pod.is_current)
+    return next((report for report in reports if report is not None and report.revision is not None), None)
+
+
+def _job_of(weights: WeightsPlan, observed: Observed) -> JobState | None:
+    jobs = [job for job in observed.jobs if job.key == weights.key]
+    return max(jobs, key=lambda job: (job.created, job.name), default=None)
+
+
+def _source(weights: WeightsPlan) -> str:
+    return f"{weights.repository} at {weights.revision or 'main'}"
