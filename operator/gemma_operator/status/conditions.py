@@ -38,14 +38,15 @@ class Transition:
 
 def next_status(
     spec: GemmaDeploymentSpec | None,
+    generation: int,
     outcome: Plan | Refusal | None,
     observed: Observed,
     previous: Status,
     now: str,
 ) -> Status:
-    """What to say of generation `observed.owner.generation`. `now` is RFC 3339 UTC, used for what changes only.
+    """What to say of this generation. `spec` is None when it cannot be read; `now` is RFC 3339 UTC.
 
-    Told its own answer as `previous` it answers the same, so a status is written only when something changed.
+    Told its own answer as `previous` it answers the same: a status is written only when something changed.
     """
     before = GemmaDeploymentStatus.model_validate(previous)
     plan = outcome if isinstance(outcome, Plan) else None
@@ -62,10 +63,8 @@ def next_status(
     desired = deployment.desired if deployment is not None else (spec.replicas if spec is not None else 0)
     ready_replicas = deployment.ready if deployment is not None else 0
     status = GemmaDeploymentStatus(
-        observed_generation=observed.owner.generation,
-        conditions=_conditions(
-            {**verdicts, ConditionType.READY: ready}, observed.owner.generation, before, now
-        ),
+        observed_generation=generation,
+        conditions=_conditions({**verdicts, ConditionType.READY: ready}, generation, before, now),
         summary=summarize(ready, plan, ready_replicas, desired),
         url=endpoint_url(observed.owner),
         accelerator=accelerator_text(plan) if plan is not None else before.accelerator,
@@ -82,7 +81,7 @@ def next_status(
 
 
 def interrupted_status(previous: Status, generation: int, reason: Reason, message: str, now: str) -> Status:
-    """What to say when reconciling itself failed (Forbidden, NameTaken, a defect): the rest stands as it was."""
+    """What to say when reconciling itself failed (Forbidden, NameTaken, a defect): the rest stands."""
     before = GemmaDeploymentStatus.model_validate(previous)
     kept = [condition for condition in before.conditions if condition.type != ConditionType.READY]
     verdict = Verdict.false(reason, message)

@@ -1,4 +1,4 @@
-"""Why a pod is not ready, in the words of whoever knows: the scheduler, the kubelet, the container's last line."""
+"""Why a pod is not ready, in the words of whoever knows: scheduler, kubelet, the container's last line."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -53,7 +53,7 @@ class FetchReport:
 def trouble_of(pod: Manifest, role: str, complaint: str | None) -> Trouble | None:
     """What keeps a pod from running, or None while it only takes its time.
 
-    `complaint` is the latest Warning event about the pod. In a serving pod the weights container is judged apart.
+    `complaint` is the latest Warning event about the pod. In a serving pod a failed fetch is judged apart.
     """
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
@@ -205,16 +205,15 @@ def _memory_limit(pod: Manifest, name: str) -> int | None:
 
 
 def _ended(pod: Manifest, container: Manifest) -> Manifest | None:
-    """How a container has last ended, if that matters: not when it has done its work, or when the pod has been
-    ready since it was restarted.
-    """
+    """How a container last ended, if that matters: not when its work was done, or the pod was ready since."""
     state = container.get("state") or {}
     ended: Manifest | None = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended is None or (ended.get("exitCode") == 0 and not _should_run_on(pod, container["name"])):
         return None
-    ready = next((c for c in (pod.get("status") or {}).get("conditions") or () if c["type"] == "Ready"), {})
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    turned = next((c.get("lastTransitionTime", "") for c in conditions if c["type"] == "Ready"), "")
     started = (state.get("running") or {}).get("startedAt")
-    return None if started is not None and ready.get("lastTransitionTime", "") > started else ended
+    return None if started is not None and turned > started else ended
 
 
 def _should_run_on(pod: Manifest, name: str) -> bool:

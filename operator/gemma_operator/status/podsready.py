@@ -59,8 +59,8 @@ def _beside_plan(trouble: Trouble, plan: Plan | None) -> Trouble:
     parts = f"weights {gib(memory.weights_bytes)} + KV cache {gib(memory.kv_cache_bytes)}"
     where = "on each accelerator" if plan.count else "in the triton container"
     planned = (
-        f"the plan counts {parts} + overhead {gib(memory.overhead_bytes)} of {gib(memory.usable_bytes)} GiB {where}, "
-        f"and {gib(plan.host.memory_bytes)} GiB of host memory"
+        f"the plan counts {parts} + overhead {gib(memory.overhead_bytes)} of {gib(memory.usable_bytes)} GiB"
+        f" {where}, and {gib(plan.host.memory_bytes)} GiB of host memory"
     )
     remedy = "raise hardware.memory, or lower model.contextLength or capacity.maxConcurrentRequests"
     return Trouble(trouble.reason, f"{trouble.message}; {planned}; {remedy}")
