@@ -126,7 +126,7 @@ def gemma_270m_config(**changes: object) -> RuntimeConfig:
         max_queued_requests=64,
         request_timeout_seconds=120,
         drain_seconds=30,
-        threads=2,
+        threads=1,  # more threads than idle cores make llama.cpp collapse (1 token/s beside a compile job)
         instruction_tuned=False,
     )
     return replace(config, **changes)  # type: ignore[arg-type]

@@ -1,15 +1,17 @@
 """Triton's Python backend on one side, the engine host on the other; nothing is decided here.
 
-The stub runs an isolated interpreter whose locale is C: libraries that read files as text die on the first non-ASCII byte
-unless the locale is set before they are imported.
+The stub runs an isolated interpreter: its locale is C, so that libraries which read files as text die on the first non-ASCII
+byte, and PYTHONPATH is ignored. Both are mended before anything else is imported.
 """
 
 import locale
+import os
+import sys
 
 locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+sys.path.extend(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)
 
 import logging  # noqa: E402
-import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
