@@ -1,0 +1,97 @@
+"""The chart renders what its values say, and refuses values it does not know."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from chart.conftest import CHART, Render
+from gemma_operator.settings import parse_settings
+
+pytestmark = pytest.mark.cluster
+
+KUBERNETES = "1.36"
+SHAPES = sorted(CHART.glob("ci/*-values.yaml"))
+
+
+def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def test_lint_is_strict(helm: Path) -> None:
+    done = subprocess.run([helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", SHAPES, ids=lambda path: path.stem)
+def test_every_shape_renders_valid_objects(render: Render, values: Path) -> None:
+    documents = render("-f", str(values))
+    assert of_kind(documents, "Deployment")
+    for document in documents:
+        if document["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("values", SHAPES, ids=lambda path: path.stem)
+def test_every_shape_gives_the_operator_settings_it_accepts(render: Render, values: Path) -> None:
+    [settings] = [m for m in of_kind(render("-f", str(values)), "ConfigMap") if "settings.yaml" in m["data"]]
+    given = yaml.safe_load(values.read_text()) or {}
+    parsed = parse_settings(settings["data"]["settings.yaml"])
+    assert list(parsed.watch_namespaces) == given.get("watchNamespaces", [])
+    assert parsed.images.gateway.startswith(
+        given.get("images", {}).get("registry", "localhost/gemma-operator")
+    )
+
+
+@pytest.mark.parametrize("pair", ["image.tag=1", "images.oprator.tag=1", "crds.instal=true", "replicas=2"])
+def test_unknown_values_are_refused_by_name(render: Render, pair: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render("--set", pair)
+    unknown = pair.partition("=")[0].split(".")
+    assert any(part in refused.value.stderr for part in unknown)
+
+
+def test_a_digest_wins_over_a_tag(render: Render) -> None:
+    digest = "sha256:" + "a" * 64
+    [deployment] = of_kind(
+        render("--set", f"images.operator.tag=1.2.3,images.operator.digest={digest}"), "Deployment"
+    )
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"localhost/gemma-operator/operator@{digest}"
+
+
+def test_namespaced_mode_grants_nothing_cluster_wide_but_reading_nodes(render: Render) -> None:
+    documents = render("--set", "watchNamespaces={team-a,team-b}")
+    [cluster_role] = of_kind(documents, "ClusterRole")
+    assert cluster_role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}]
+    assert [role["metadata"]["namespace"] for role in of_kind(documents, "Role")] == ["team-a", "team-b"]
+
+
+def test_no_grant_has_a_wildcard_or_lists_secrets(render: Render) -> None:
+    for document in render():
+        for rule in document.get("rules", []):
+            assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+            assert "secrets" not in rule["resources"]
+
+
+def test_the_crd_can_be_left_out_and_is_kept_by_default(render: Render) -> None:
+    [crd] = of_kind(render(), "CustomResourceDefinition")
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert of_kind(render("--set", "crds.enabled=false"), "CustomResourceDefinition") == []
+    [crd] = of_kind(render("--set", "crds.keep=false"), "CustomResourceDefinition")
+    assert "helm.sh/resource-policy" not in crd["metadata"].get("annotations", {})
+
+
+def test_the_operator_pod_meets_pod_security_restricted(render: Render) -> None:
+    [deployment] = of_kind(render(), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
