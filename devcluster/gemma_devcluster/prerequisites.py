@@ -1,0 +1,98 @@
+"""What the machine itself must bring: Debian packages, Go, root. Named in one message, installed on request."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma_devcluster.errors import DevclusterError
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """A Debian package and how to see that it is there: a program on PATH or a file."""
+
+    package: str
+    program: str = ""
+    file: str = ""
+
+    def is_present(self) -> bool:
+        if self.program:
+            return shutil.which(self.program, path=SYSTEM_PATH) is not None
+        return any(Path("/").glob(self.file.lstrip("/")))
+
+
+# Debian keeps the network tools in sbin, which a user's PATH may lack.
+SYSTEM_PATH = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+)
+
+TO_BUILD = (
+    Prerequisite("gcc", program="gcc"),
+    Prerequisite("libc6-dev", file="/usr/include/stdlib.h"),
+    Prerequisite("pkg-config", program="pkg-config"),
+    Prerequisite("libseccomp-dev", file="/usr/include/seccomp.h"),
+)
+TO_RUN = (
+    Prerequisite("containernetworking-plugins", file="/usr/lib/cni/bridge"),
+    Prerequisite("iproute2", program="ip"),
+    Prerequisite("iptables", program="iptables"),
+    Prerequisite("ipset", program="ipset"),
+    Prerequisite("conntrack", program="conntrack"),
+    Prerequisite("util-linux", program="unshare"),
+    Prerequisite("openssl", program="openssl"),
+    Prerequisite("libseccomp2", file="/usr/lib/*/libseccomp.so.2"),
+)
+EVERYTHING = TO_BUILD + TO_RUN
+
+
+def missing(prerequisites: Iterable[Prerequisite]) -> list[str]:
+    """Names of the Debian packages that are not there, in the given order."""
+    return [each.package for each in prerequisites if not each.is_present()]
+
+
+def require(prerequisites: Iterable[Prerequisite]) -> None:
+    """Refuse to go on without the packages.
+
+    Raises:
+        DevclusterError: names all that is missing and the command that installs it.
+    """
+    absent = missing(prerequisites)
+    if absent:
+        raise DevclusterError(
+            f"needs the Debian packages {', '.join(absent)}, which are not installed.\n"
+            f"  do: {install_command(absent)}\n"
+            "  or: devcluster prerequisites --install"
+        )
+
+
+def require_root() -> None:
+    """Refuse to go on as another user than root.
+
+    Raises:
+        DevclusterError: the effective user is not root.
+    """
+    if os.geteuid() != 0:
+        raise DevclusterError("needs root: kubelet and containerd make namespaces, mounts and cgroups; use sudo")
+
+
+def install_command(packages: Iterable[str]) -> str:
+    return f"apt-get install -y --no-install-recommends {' '.join(packages)}"
+
+
+def install() -> list[str]:
+    """Install what is missing through apt and return the packages' names.
+
+    Raises:
+        DevclusterError: apt failed.
+    """
+    absent = missing(EVERYTHING)
+    if not absent:
+        return []
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("apt-get update -q", install_command(absent)):
+        if subprocess.run(command.split(), env=environment, check=False).returncode:
+            raise DevclusterError(f"`{command}` failed; its own lines above say why")
+    return absent
