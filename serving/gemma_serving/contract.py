@@ -1,7 +1,7 @@
 """The contract: the only thing that operator, gateway and Triton model share.
 
-Standard library only: inside NVIDIA's unmodified images this module is imported by the Python backend, next to
-whatever versions of third-party packages those images carry.
+Standard library only: inside NVIDIA's unmodified images this module is imported by the Python backend, next
+to whatever versions of third-party packages those images carry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ MODEL_NAME = "gemma"
 STATS_REQUEST = '{"stats":true}'
 """Sent as the `request` tensor instead of a GenerateRequest: one JSON EngineStats comes back in `event`.
 
-A dead engine answers with a Triton error instead. Why not a model of its own: docs/design/20261125-engine-stats.md.
+A dead engine answers with a Triton error instead. Why not a model of its own:
+docs/design/20261125-engine-stats.md.
 """
 REQUEST_TENSOR = "request"
 """BYTES[1]: JSON GenerateRequest."""
@@ -57,9 +58,13 @@ class _Message:
         known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(data) - known)
         if unknown:
-            raise ContractError(f"{cls.__name__}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+            raise ContractError(
+                f"{cls.__name__}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}"
+            )
         nested = {
-            name: _nested_value(kind, data[name]) for name, kind in cls._nested.items() if data.get(name) is not None
+            name: _nested_value(kind, data[name])
+            for name, kind in cls._nested.items()
+            if data.get(name) is not None
         }
         try:
             return cls(**{**data, **nested})
@@ -127,6 +132,8 @@ class RuntimeConfig(_Message):
     request_timeout_seconds: int
     drain_seconds: int
     """Longest a terminating pod lets running requests go on."""
+    endpoint_removal_seconds: int = 10
+    """How long a terminating pod still takes requests: until every proxy has dropped its endpoint."""
     tensor_parallel_size: int = 1
     threads: int | None = None
     """CPU threads of the engine; follows the CPU limit. CPU engines only."""

@@ -2,8 +2,9 @@
 
     python -m gemma_serving.repository --config /etc/gemma/runtime.json --target /models
 
-Result: TARGET/gemma/config.pbtxt, TARGET/gemma/1/{model.py, runtime.json, gemma_serving/…}. The package travels beside
-model.py because NVIDIA's images are used unmodified; it needs the standard library and the engine only.
+Result: TARGET/gemma/config.pbtxt, TARGET/gemma/1/{model.py, runtime.json, gemma_serving/…}. The package
+travels beside model.py because NVIDIA's images are used unmodified; it needs the standard library and the
+engine only.
 """
 
 from __future__ import annotations
@@ -28,17 +29,23 @@ class RepositoryError(Exception):
 
 
 def template_folder() -> Path:
-    """Return the folder of config.pbtxt and 1/model.py: inside an installed package, or beside it in the source tree."""
+    """Return the folder of config.pbtxt and 1/model.py:
+
+    inside an installed package, or beside it in the source tree.
+    """
     for folder in (_PACKAGE / "model_repository", _PACKAGE.parent / "model_repository"):
         if (folder / MODEL_NAME / "config.pbtxt").is_file():
             return folder / MODEL_NAME
-    raise RepositoryError(f"the model template is missing beside {_PACKAGE}: the package was not installed completely")
+    raise RepositoryError(
+        f"the model template is missing beside {_PACKAGE}: the package was not installed completely"
+    )
 
 
 def write_repository(config_path: Path, target: Path) -> Path:
     """Write the model folder and return it, replacing what an earlier start of the pod left.
 
-    Raises RepositoryError where runtime.json is missing, does not match the contract, or names an unknown engine.
+    Raises RepositoryError where runtime.json is missing, does not match the contract, or names an unknown
+    engine.
     """
     try:
         text = config_path.read_bytes()
@@ -47,7 +54,9 @@ def write_repository(config_path: Path, target: Path) -> Path:
     except OSError as error:
         raise RepositoryError(f"cannot read {config_path}: {error.strerror}") from error
     except ContractError as error:
-        raise RepositoryError(f"{config_path}: {error}; operator and gateway image are of different versions") from error
+        raise RepositoryError(
+            f"{config_path}: {error}; operator and gateway image are of different versions"
+        ) from error
     except ValueError as error:
         known = ", ".join(kind.value for kind in EngineKind)
         raise RepositoryError(f"{config_path}: engine: {error}; known: {known}") from error
@@ -76,7 +85,9 @@ def _copy_sources(source: Path, target: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Parse the command line and write; 0, or 1 with a message on standard error."""
-    parser = argparse.ArgumentParser(prog="gemma_serving.repository", description="Write the Triton model repository.")
+    parser = argparse.ArgumentParser(
+        prog="gemma_serving.repository", description="Write the Triton model repository."
+    )
     parser.add_argument("--config", type=Path, required=True, help="runtime.json as the operator wrote it")
     parser.add_argument("--target", type=Path, required=True, help="Triton's --model-repository")
     options = parser.parse_args(arguments)

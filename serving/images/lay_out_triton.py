@@ -2,9 +2,10 @@
 
     python lay_out_triton.py --site-packages DIR --python 3.11 --target /opt/tritonserver
 
-Result: bin/tritonserver, lib/ (its shared libraries), backends/python/ (with the stub of the wanted Python), caches/local/.
-The libraries carry an RPATH that points elsewhere: run with LD_LIBRARY_PATH=TARGET/lib, and put the folder of the matching
-libpython behind it where Python is not the system's own (facts: the stub links libpython3.X.so.1.0).
+Result: bin/tritonserver, lib/ (its shared libraries), backends/python/ (with the stub of the wanted Python),
+caches/local/. The libraries carry an RPATH that points elsewhere: run with LD_LIBRARY_PATH=TARGET/lib, and
+put the folder of the matching libpython behind it where Python is not the system's own (facts: the stub links
+libpython3.X.so.1.0).
 
 Standard library only: the image build and the tests run the same file.
 """
@@ -18,12 +19,17 @@ from pathlib import Path
 
 
 def lay_out(site_packages: Path, python: str, target: Path) -> None:
-    """Copy the server, its libraries and the Python backend under `target`; FileNotFoundError names what is missing."""
+    """Copy the server, its libraries and the Python backend under `target`;
+
+    FileNotFoundError names what is missing.
+    """
     server = site_packages / "pytriton" / "tritonserver"
     stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"
     if not stub.is_file():
         offered = sorted(path.name for path in (server / "python_backend_stubs").glob("3.*"))
-        raise FileNotFoundError(f"no stub for Python {python} in {server}; the wheel offers: {', '.join(offered) or 'none'}")
+        raise FileNotFoundError(
+            f"no stub for Python {python} in {server}; the wheel offers: {', '.join(offered) or 'none'}"
+        )
     for name in ("bin", "backends", "caches"):
         shutil.copytree(server / name, target / name, dirs_exist_ok=True)
     shutil.copytree(site_packages / "nvidia_pytriton.libs", target / "lib", dirs_exist_ok=True)
@@ -35,8 +41,12 @@ def lay_out(site_packages: Path, python: str, target: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Parse the command line and lay out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--site-packages", type=Path, required=True, help="where nvidia-pytriton is installed")
-    parser.add_argument("--python", default=f"{sys.version_info.major}.{sys.version_info.minor}", help="stub to use")
+    parser.add_argument(
+        "--site-packages", type=Path, required=True, help="where nvidia-pytriton is installed"
+    )
+    parser.add_argument(
+        "--python", default=f"{sys.version_info.major}.{sys.version_info.minor}", help="stub to use"
+    )
     parser.add_argument("--target", type=Path, required=True)
     options = parser.parse_args(arguments)
     lay_out(options.site_packages, options.python, options.target)

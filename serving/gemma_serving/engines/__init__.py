@@ -1,6 +1,7 @@
 """Engines behind one protocol: what a pod's Triton model drives, whatever generates the tokens.
 
-Standard library and the engine's own package only: this folder is copied beside model.py into images that are not ours.
+Standard library and the engine's own package only: this folder is copied beside model.py into images that are
+not ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tokens of the Gemma families that every engine must treat alike.
 
-Sources: the families' tokenizer_config.json and generation_config.json; Google's "prompt formatting" pages for Gemma 3
-and Gemma 4 (ai.google.dev/gemma/docs/core).
+Sources: the families' tokenizer_config.json and generation_config.json; Google's "prompt formatting" pages
+for Gemma 3 and Gemma 4 (ai.google.dev/gemma/docs/core).
 """
 
 from __future__ import annotations

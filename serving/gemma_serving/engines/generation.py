@@ -1,7 +1,7 @@
 """One request on its way through an engine, and the books over all of them.
 
-The event grammar of the contract is kept here, once for every engine: an engine only says `accept`, `delta` and how it
-ended.
+The event grammar of the contract is kept here, once for every engine: an engine only says `accept`, `delta`
+and how it ended.
 """
 
 from __future__ import annotations
@@ -174,7 +174,9 @@ class EngineBase(ABC):
     def _kv_tokens(self) -> tuple[int, int]:
         """Return used and total tokens of the KV cache."""
 
-    async def submit(self, request: GenerateRequest, media: Sequence[bytes] = ()) -> AsyncIterator[GenerateEvent]:
+    async def submit(
+        self, request: GenerateRequest, media: Sequence[bytes] = ()
+    ) -> AsyncIterator[GenerateEvent]:
         """See Engine.submit."""
         try:
             generation = self._admit(request, media)
@@ -194,7 +196,9 @@ class EngineBase(ABC):
             raise EngineFailureError(FailureCode.ENGINE_ERROR, self._dead or "the engine is not loaded")
         validate(request, media, self._config)
         if request.id in self._generations:
-            raise EngineFailureError(FailureCode.INVALID_REQUEST, f"a request with id {request.id!r} is running", "id")
+            raise EngineFailureError(
+                FailureCode.INVALID_REQUEST, f"a request with id {request.id!r} is running", "id"
+            )
         generation = Generation(request, media)
         self._generations[request.id] = generation
         return generation

@@ -1,7 +1,8 @@
 """Runs one engine for a synchronous host such as Triton's Python backend.
 
-One thread owns the event loop on which the engine lives; one more asks the waiting clients' streams whether they were
-cancelled. Whatever happens to a request, its responder's `finish` is called exactly once: without it a client waits for ever.
+One thread owns the event loop on which the engine lives; one more asks the waiting clients' streams whether
+they were cancelled. Whatever happens to a request, its responder's `finish` is called exactly once: without
+it a client waits for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from gemma_serving.contract import ContractError, FailureCode, GenerateRequest, 
 from gemma_serving.engines.protocol import Engine, EngineFailureError
 
 CANCEL_POLL_SECONDS: Final = 0.02
-"""How often the streams are asked; together with a decode step this is how late a cancelled sequence is freed."""
+"""How often the streams are asked;
+
+together with a decode step this is how late a cancelled sequence is freed.
+"""
 DRAIN_POLL_SECONDS: Final = 0.05
 
 _log = logging.getLogger(__name__)
@@ -78,7 +82,9 @@ class EngineHost:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Take no more requests, wait for the running ones as long as `drain_seconds`, then close the engine."""
+        """Take no more requests, wait for the running ones as long as `drain_seconds`, then close the
+        engine.
+        """
         if not self._thread.is_alive():
             return
         with self._changed:
@@ -87,7 +93,11 @@ class EngineHost:
         while self._running and time.monotonic() < deadline:
             time.sleep(DRAIN_POLL_SECONDS)
         if self._running:
-            _log.warning("closing with %d requests still running after %d s", len(self._running), self._config.drain_seconds)
+            _log.warning(
+                "closing with %d requests still running after %d s",
+                len(self._running),
+                self._config.drain_seconds,
+            )
         try:
             self._wait_for(self._engine.close())
         finally:
@@ -120,7 +130,9 @@ class EngineHost:
 
     async def _generate(self, request: GenerateRequest, media: Sequence[bytes], responder: Responder) -> None:
         if self._closing:
-            refusal = EngineFailureError(FailureCode.OVERLOADED, "this replica is shutting down: send the request again")
+            refusal = EngineFailureError(
+                FailureCode.OVERLOADED, "this replica is shutting down: send the request again"
+            )
             responder.send(refusal.event().to_json())
             return
         serial = self._register(request.id, responder)

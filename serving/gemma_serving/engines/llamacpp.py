@@ -1,8 +1,8 @@
 """llama.cpp through xllamacpp: GGUF files on CPU, continuous batching over llama.cpp's slots.
 
-One library call per running request blocks a thread of its own and calls back per token; the GIL is free meanwhile. The
-library also insists on an HTTP listener. It gets a Unix socket in a private folder and a random key, so that no port is
-open; we use it ourselves to tokenise.
+One library call per running request blocks a thread of its own and calls back per token; the GIL is free
+meanwhile. The library also insists on an HTTP listener. It gets a Unix socket in a private folder and a
+random key, so that no port is open; we use it ourselves to tokenise.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from gemma_serving.contract import FailureCode, FinishReason, RuntimeConfig
+import xllamacpp
+
+from gemma_serving.contract import FailureCode, FinishReason, RuntimeConfig, Structure
 from gemma_serving.engines.families import family, with_one_bos, without_bos
-from gemma_serving.engines.generation import EngineBase, Ending, Generation
+from gemma_serving.engines.generation import Ending, EngineBase, Generation
 from gemma_serving.engines.llamacpp_translation import (
     MEDIA_MARKER,
     completion_body,
@@ -49,7 +51,10 @@ QUIET: Final = 1
 
 
 def cpu_limit(cpu_max: Path = CGROUP_CPU_LIMIT) -> int:
-    """Return the whole CPUs this container may use, at least 1 (cgroup v2 `cpu.max`: quota and period in µs)."""
+    """Return the whole CPUs this container may use, at least 1 (cgroup v2 `cpu.max`:
+
+    quota and period in µs).
+    """
     available = len(os.sched_getaffinity(0))
     try:
         quota, period = cpu_max.read_text().split()
@@ -73,8 +78,6 @@ class _SocketConnection(http.client.HTTPConnection):
 
 def _parameters(config: RuntimeConfig, socket_path: Path, key: str) -> Any:
     """Return llama.cpp's parameters for this pod; ValueError names what is wrong."""
-    import xllamacpp
-
     arguments = engine_arguments(config)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = config.weights_path
@@ -101,11 +104,11 @@ def _parameters(config: RuntimeConfig, socket_path: Path, key: str) -> Any:
     if arguments["mmproj"]:
         parameters.mmproj.path = str(arguments["mmproj"])
     parameters.lora_init_without_apply = True
-    parameters.lora_adapters = [_adapter(xllamacpp, config.adapters[name]) for name in sorted(config.adapters)]
+    parameters.lora_adapters = [_adapter(config.adapters[name]) for name in sorted(config.adapters)]
     return parameters
 
 
-def _adapter(xllamacpp: Any, path: str) -> Any:
+def _adapter(path: str) -> Any:
     adapter = xllamacpp.CommonAdapterLoraInfo()
     adapter.path = path
     adapter.scale = 1.0
@@ -145,18 +148,19 @@ class LlamaCppEngine(EngineBase):
             await self.close()
             raise
         self._config = config
+        # The first grammar makes llama.cpp index the whole vocabulary for seconds, in which no stream moves.
+        await self._usable_grammar(grammar_of(Structure(json_schema={"type": "object"})))
 
     def _start(self, config: RuntimeConfig) -> Any:
-        import xllamacpp
-
         parameters = _parameters(config, self._socket_path, self._key)
         try:
             return xllamacpp.Server(parameters)
         except RuntimeError as error:
             size = Path(config.weights_path).stat().st_size
             raise RuntimeError(
-                f"llama.cpp could not load {config.weights_path} ({size} bytes): its own messages are in the lines above. "
-                "Usual causes: the file is cut short or not a GGUF, or memory is too small for context length x slots."
+                f"llama.cpp could not load {config.weights_path} ({size} bytes); its own messages are in the "
+                "lines above. Usual causes: the file is cut short or no GGUF, or memory is too small for "
+                "context length x slots."
             ) from error
 
     async def close(self) -> None:
@@ -236,8 +240,13 @@ class LlamaCppEngine(EngineBase):
             self._usable_grammars.move_to_end(grammar)
             return grammar
         answers: list[dict[str, Any]] = []
+
+        def on_answer(answer: dict[str, Any]) -> bool:
+            answers.append(answer)
+            return False
+
         await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._server.handle_completions, probe_body(grammar), lambda answer: bool(answers.append(answer))
+            self._pool, self._server.handle_completions, probe_body(grammar), on_answer
         )
         error = next((answer["error"] for answer in answers if "error" in answer), None)
         if error is not None:
@@ -245,8 +254,8 @@ class LlamaCppEngine(EngineBase):
         if not answers or not all(probe_applies(answer) for answer in answers):
             raise EngineFailureError(
                 FailureCode.INVALID_REQUEST,
-                "llama.cpp cannot compile this json_schema, grammar or regex: check its syntax and leave out features that "
-                "llguidance does not know (lookaround, back references)",
+                "llama.cpp cannot compile this json_schema, grammar or regex: check its syntax and leave out "
+                "features that llguidance does not know (lookaround, back references)",
                 "structure",
             )
         self._usable_grammars[grammar] = None
@@ -313,7 +322,10 @@ class _Progress:
         self._generation.accept(total)
 
     def ending(self) -> Ending:
-        """Return how the stream ended; raises the failure llama.cpp reported, or one for a stream that broke off."""
+        """Return how the stream ended;
+
+        raises the failure llama.cpp reported, or one for a stream that broke off.
+        """
         if self._failure is not None:
             raise self._failure
         if self._ending is not None:

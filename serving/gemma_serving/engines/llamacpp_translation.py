@@ -1,7 +1,7 @@
 """The contract in llama.cpp's words: pure functions, no library.
 
-Field names and limits: llama.cpp's tools/server/README.md and the behaviour of xllamacpp 2026.10.11549 (llama.cpp b11549),
-as the conformance tests see it.
+Field names and limits: llama.cpp's tools/server/README.md and the behaviour of xllamacpp 2026.10.11549
+(llama.cpp b11549), as the conformance tests see it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from gemma_serving.engines.families import BOS_ID, PAD_ID, family, without_bos
 from gemma_serving.engines.protocol import EngineFailureError
 
 MEDIA_MARKER: Final = "<__media__>"
-"""What stands for one image or audio clip in llama.cpp's prompt text (environment variable LLAMA_MEDIA_MARKER)."""
+"""What stands for one image or audio clip in llama.cpp's prompt text (environment variable
+LLAMA_MEDIA_MARKER).
+"""
 RANDOM_SEED: Final = 0xFFFFFFFF
 """llama.cpp's LLAMA_DEFAULT_SEED: draw one."""
 CONTEXT_STEP_TOKENS: Final = 256
@@ -31,7 +33,9 @@ CONTEXT_STEP_TOKENS: Final = 256
 MAX_REPEAT_WINDOW: Final = 2**31 - 1
 """Penalties look at the whole sequence, as vLLM's do; llama.cpp's own default is its last 64 tokens."""
 SAMPLERS: Final = ("penalties", "temperature", "min_p", "top_k", "top_p")
-"""vLLM's order (vllm/v1/sample/sampler.py), so that the same request has the same distribution on every engine."""
+"""vLLM's order (vllm/v1/sample/sampler.py), so that the same request has the same distribution on every
+engine.
+"""
 PROBE_BIAS: Final = 1000.0
 """Enough to outweigh any logit."""
 
@@ -45,8 +49,9 @@ ENGINE_ARGUMENTS: Final[dict[str, Any]] = {
 }
 """Accepted `engine_arguments` with their defaults, where llama.cpp's own hurt in a small container:
 
-n_ubatch (512) sizes the compute buffer at vocabulary x n_ubatch x 4 B, 514 MiB for Gemma 3; each of n_ctx_checkpoints (32)
-holds one sliding window per slot (7.5 MiB for Gemma 3 270M). `mmproj` is the projector file of multimodal variants.
+n_ubatch (512) sizes the compute buffer at vocabulary x n_ubatch x 4 B, 514 MiB for Gemma 3; each of
+n_ctx_checkpoints (32) holds one sliding window per slot (7.5 MiB for Gemma 3 270M). `mmproj` is the projector
+file of multimodal variants.
 """
 
 
@@ -54,7 +59,10 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
     """Return the arguments with defaults filled in; ValueError names an unknown one and the known."""
     unknown = sorted(set(config.engine_arguments) - set(ENGINE_ARGUMENTS))
     if unknown:
-        raise ValueError(f"engine argument {unknown[0]!r} is not known to llama.cpp here; known: {', '.join(ENGINE_ARGUMENTS)}")
+        raise ValueError(
+            f"engine argument {unknown[0]!r} is not known to llama.cpp here; "
+            f"known: {', '.join(ENGINE_ARGUMENTS)}"
+        )
     return {**ENGINE_ARGUMENTS, **config.engine_arguments}
 
 
@@ -83,8 +91,8 @@ def completion_body(
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
         "seed": RANDOM_SEED if request.seed is None else request.seed % RANDOM_SEED,
-        # A special token has no text in llama.cpp unless preserved; as text it can be a stop string and is never shown,
-        # also where the file's own list of end tokens forgets it.
+        # A special token has no text in llama.cpp unless preserved; as text it can be a stop string and is
+        # never shown, also where the file's own list of end tokens forgets it.
         "preserved_tokens": stop_tokens,
         "stop": [*request.stop, *stop_tokens],
         "ignore_eos": request.ignore_eos,
@@ -96,13 +104,17 @@ def completion_body(
         body["logprobs"] = max(1, request.logprobs)
     if config.adapters:
         body["lora"] = [
-            {"id": index, "scale": float(name == request.adapter)} for index, name in enumerate(sorted(config.adapters))
+            {"id": index, "scale": float(name == request.adapter)}
+            for index, name in enumerate(sorted(config.adapters))
         ]
     return body
 
 
 def media_prompt(request: GenerateRequest, media: Sequence[bytes], config: RuntimeConfig) -> dict[str, Any]:
-    """Return the prompt with its media; raises EngineFailureError where placeholders and media differ in number."""
+    """Return the prompt with its media;
+
+    raises EngineFailureError where placeholders and media differ in number.
+    """
     words = family(config.family)
     text = without_bos(request.prompt or "")
     for placeholder in (words.image_placeholder, words.audio_placeholder):
@@ -128,8 +140,8 @@ def grammar_of(structure: Structure) -> str:
 def probe_body(grammar: str) -> dict[str, Any]:
     """Return a one-token completion that shows whether llama.cpp applies the grammar.
 
-    It drops a grammar that llguidance cannot compile and generates freely. No text contains `<pad>`, so with all weight on
-    that token only a grammar in force keeps it from coming out.
+    It drops a grammar that llguidance cannot compile and generates freely. No text contains `<pad>`, so with
+    all weight on that token only a grammar in force keeps it from coming out.
     """
     return {
         "prompt": [BOS_ID],
@@ -155,7 +167,9 @@ def failure_of(error: Mapping[str, Any]) -> EngineFailureError:
     if kind == "exceed_context_size_error":
         return EngineFailureError(FailureCode.CONTEXT_LENGTH_EXCEEDED, message, "prompt")
     if "grammar" in message:
-        return EngineFailureError(FailureCode.INVALID_REQUEST, f"the grammar cannot be used: {message}", "structure")
+        return EngineFailureError(
+            FailureCode.INVALID_REQUEST, f"the grammar cannot be used: {message}", "structure"
+        )
     if error.get("code") == 400:
         return EngineFailureError(FailureCode.INVALID_REQUEST, message)
     if kind == "unavailable_error":

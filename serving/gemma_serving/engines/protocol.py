@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from gemma_serving.contract import EngineStats, Failed, FailureCode, GenerateEvent, GenerateRequest, RuntimeConfig
+from gemma_serving.contract import (
+    EngineStats,
+    Failed,
+    FailureCode,
+    GenerateEvent,
+    GenerateRequest,
+    RuntimeConfig,
+)
 
 
 class Engine(Protocol):
-    """What generates tokens. All methods are called on one event loop; only `load` and `close` may take long."""
+    """What generates tokens. All methods are called on one event loop;
+
+    only `load` and `close` may take long.
+    """
 
     async def load(self, config: RuntimeConfig) -> None:
         """Load the weights and get ready; raises with a message that says what is missing and what to do."""
@@ -23,11 +33,17 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, request_id: str) -> None:
-        """End the request within one decode step; its stream ends with `finished: cancelled`. Unknown ids: no effect."""
+        """End the request within one decode step; its stream ends with `finished: cancelled`. Unknown ids:
+
+        no effect.
+        """
         ...
 
     def stats(self) -> EngineStats:
-        """Return the counts of this moment, without asking the library; RuntimeError if the engine is dead."""
+        """Return the counts of this moment, without asking the library;
+
+        RuntimeError if the engine is dead.
+        """
         ...
 
     async def close(self) -> None:

@@ -10,7 +10,8 @@ import itertools
 class SlotQueue:
     """Places for running requests. Used on one event loop only.
 
-    Waiting happens here rather than in the library, so that a waiting request can be cancelled at once and priorities hold.
+    Waiting happens here rather than in the library, so that a waiting request can be cancelled at once and
+    priorities hold.
     """
 
     def __init__(self, slots: int) -> None:
@@ -19,7 +20,10 @@ class SlotQueue:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
     def request(self, priority: int) -> asyncio.Future[None]:
-        """Return a future that is done once a place is yours; lower numbers go first. Cancel it to leave the queue."""
+        """Return a future that is done once a place is yours; lower numbers go first.
+
+        Cancel it to leave the queue.
+        """
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._free:
             self._free -= 1

@@ -1,4 +1,7 @@
-"""Checks that every engine makes before it takes a request: bad input gets the same words from all of them."""
+"""Checks that every engine makes before it takes a request:
+
+bad input gets the same words from all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, Final
 from gemma_serving.contract import FailureCode, GenerateRequest, RuntimeConfig
 from gemma_serving.engines.protocol import EngineFailureError
 
+_CONSTRAINTS: Final = ("json_schema", "grammar", "regex")
 MAX_LOGPROBS: Final = 20
 """Alternatives per token; the OpenAI API's and vLLM's limit."""
 
@@ -32,7 +36,11 @@ class _Rule:
 _RULES: Final = (
     _Rule("id", lambda v: isinstance(v, str) and v != "", "a text that is not empty"),
     _Rule("prompt", lambda v: v is None or isinstance(v, str), "a text"),
-    _Rule("token_ids", lambda v: v is None or (isinstance(v, list) and all(_integer(i) and i >= 0 for i in v)), "token ids"),
+    _Rule(
+        "token_ids",
+        lambda v: v is None or (isinstance(v, list) and all(_integer(i) and i >= 0 for i in v)),
+        "token ids",
+    ),
     _Rule("max_tokens", lambda v: _integer(v) and v >= 1, "a whole number of at least 1"),
     _Rule("temperature", lambda v: _number(v) and v >= 0, "a number of at least 0"),
     _Rule("top_p", lambda v: _number(v) and 0 < v <= 1, "a number above 0 and up to 1"),
@@ -41,9 +49,15 @@ _RULES: Final = (
     _Rule("repetition_penalty", lambda v: _number(v) and v > 0, "a number above 0 (1: none)"),
     _Rule("presence_penalty", lambda v: _number(v) and -2 <= v <= 2, "a number from -2 to 2"),
     _Rule("frequency_penalty", lambda v: _number(v) and -2 <= v <= 2, "a number from -2 to 2"),
-    _Rule("stop", lambda v: isinstance(v, list) and all(isinstance(s, str) and s for s in v), "texts that are not empty"),
+    _Rule(
+        "stop",
+        lambda v: isinstance(v, list) and all(isinstance(s, str) and s for s in v),
+        "texts that are not empty",
+    ),
     _Rule("seed", lambda v: v is None or _integer(v), "a whole number"),
-    _Rule("logprobs", lambda v: v is None or (_integer(v) and 0 <= v <= MAX_LOGPROBS), f"0 to {MAX_LOGPROBS}"),
+    _Rule(
+        "logprobs", lambda v: v is None or (_integer(v) and 0 <= v <= MAX_LOGPROBS), f"0 to {MAX_LOGPROBS}"
+    ),
     _Rule("ignore_eos", lambda v: isinstance(v, bool), "true or false"),
     _Rule("priority", _integer, "a whole number"),
 )
@@ -67,7 +81,9 @@ def validate(request: GenerateRequest, media: Sequence[bytes], config: RuntimeCo
         raise _refused("adapter", f"adapter {request.adapter!r} is not loaded; loaded: {loaded}")
     if media and set(config.modalities) <= {"text"}:
         raise _refused(
-            "media", f"{config.variant} as deployed takes text only; got {len(media)} media item(s)", FailureCode.UNSUPPORTED
+            "media",
+            f"{config.variant} as deployed takes text only; got {len(media)} media item(s)",
+            FailureCode.UNSUPPORTED,
         )
     if media and request.prompt is None:
         raise _refused("token_ids", "media needs a text prompt: its placeholders say where each item goes")
@@ -77,19 +93,12 @@ def _validate_structure(request: GenerateRequest) -> None:
     structure = request.structure
     if structure is None:
         return
-    given = [
-        name
-        for name, value in (
-            ("json_schema", structure.json_schema),
-            ("grammar", structure.grammar),
-            ("regex", structure.regex),
-        )
-        if value is not None
-    ]
+    given = [name for name in _CONSTRAINTS if getattr(structure, name) is not None]
     if len(given) != 1:
-        raise _refused(
-            "structure", f"structure must have exactly one of json_schema, grammar, regex; got {', '.join(given) or 'none'}"
+        message = (
+            f"structure must have exactly one of {', '.join(_CONSTRAINTS)}; got {', '.join(given) or 'none'}"
         )
+        raise _refused("structure", message)
     if structure.json_schema is not None and not isinstance(structure.json_schema, dict):
         raise _refused("structure", f"json_schema must be an object; got {_shown(structure.json_schema)}")
 
@@ -103,14 +112,16 @@ def _shown(value: Any) -> str:
 def answer_budget(prompt_tokens: int, request: GenerateRequest, config: RuntimeConfig) -> int:
     """Return how many tokens may be generated: max_tokens, or what the context leaves.
 
-    Raises EngineFailureError (context_length_exceeded) with both numbers where the prompt leaves no room for an answer.
+    Raises EngineFailureError (context_length_exceeded) with both numbers where the prompt leaves no room for
+    an answer.
     """
     room = config.context_length - prompt_tokens
     if room < 1:
         raise EngineFailureError(
             FailureCode.CONTEXT_LENGTH_EXCEEDED,
-            f"the prompt has {prompt_tokens} tokens, the context length is {config.context_length} tokens (prompt plus "
-            f"answer): shorten the prompt by at least {1 - room} token(s), or deploy with a larger contextLength",
+            f"the prompt has {prompt_tokens} tokens, the context length is {config.context_length} tokens "
+            f"(prompt plus answer): shorten the prompt by at least {1 - room} token(s), or deploy with a "
+            "larger contextLength",
             "prompt" if request.prompt is not None else "token_ids",
         )
     return min(request.max_tokens, room)

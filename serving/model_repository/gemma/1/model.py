@@ -1,7 +1,7 @@
 """Triton's Python backend on one side, the engine host on the other; nothing is decided here.
 
-The stub runs an isolated interpreter: its locale is C, so that libraries which read files as text die on the first non-ASCII
-byte, and PYTHONPATH is ignored. Both are mended before anything else is imported.
+The stub runs an isolated interpreter: its locale is C, so that libraries which read files as text die on the
+first non-ASCII byte, and PYTHONPATH is ignored. Both are mended before anything else is imported.
 """
 
 import locale
@@ -54,7 +54,10 @@ class TritonPythonModel:
     """The model `gemma`."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the engine that runtime.json beside this file names; an exception here fails the model's load."""
+        """Load the engine that runtime.json beside this file names;
+
+        an exception here fails the model's load.
+        """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         config = RuntimeConfig.from_json((HERE / "runtime.json").read_bytes())
         self._host = EngineHost(create_engine(config.engine), config)
