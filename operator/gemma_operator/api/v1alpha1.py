@@ -5,11 +5,37 @@ A field is here only when something reads it.
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
+
+Word = Annotated[str, StringConstraints(max_length=100)]
+"""A name or number that the operator writes into the status."""
+Sentence = Annotated[str, StringConstraints(max_length=4096)]
+"""What the operator writes for people."""
+Reference = Annotated[str, StringConstraints(max_length=500)]
+"""An image, a URL, a selector."""
+Count = Annotated[int, Field(ge=0)]
+"""Of anything."""
+
+
+_Model = TypeVar("_Model", bound=ApiModel)
+
+_REVISION_CLIMBS = "revision names a branch, a tag or a commit: it cannot hold '..'"
+_PATH_CLIMBS = "path lies within the claim: it cannot hold '..'"
+_ONE_SOURCE = "exactly one of huggingFace and persistentVolumeClaim must be set"
+_CPU_COUNT = "count is the number of accelerators: leave it out with accelerator cpu"
+_CLAIM_EXISTS = "claimName names an existing claim: storageClassName and size describe a new one"
+_NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
+
+
+def _check(model: _Model, is_met: bool, message: str) -> _Model:
+    """The operator's own check of a CEL rule: admission may have been off, or the CRD older."""
+    if not is_met:
+        raise ValueError(message)
+    return model
 
 
 class Precision(StrEnum):
@@ -55,9 +81,15 @@ class SecretKeyRef(ApiModel):
 class HuggingFaceSource(ApiModel):
     """Weights from a Hugging Face repository or a mirror that speaks its protocol."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(("!has(self.revision) || !self.revision.contains('..')", _REVISION_CLIMBS))
+    )
+
     repository: Annotated[str, StringConstraints(max_length=200, pattern=r"^[\w.-]+/[\w.-]+$")]
     """Repository as `owner/name`."""
-    revision: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None)
+    revision: (
+        Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None
+    ) = Field(default=None)
     """Branch, tag or commit. Default: the revision pinned in the catalogue, or `main`."""
     endpoint: Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://")] | None = Field(
         default=None
@@ -66,32 +98,45 @@ class HuggingFaceSource(ApiModel):
     token_secret_ref: SecretKeyRef | None = Field(default=None)
     """Secret with the access token that gated repositories require."""
 
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Self:
+        return _check(self, ".." not in (self.revision or ""), _REVISION_CLIMBS)
+
 
 class PersistentVolumeClaimSource(ApiModel):
     """Weights that already lie in a claim of the same namespace; nothing is fetched."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(("!has(self.path) || !self.path.contains('..')", _PATH_CLIMBS))
+    )
 
     claim_name: DnsName
     """Name of the claim. It is mounted read-only."""
     path: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^/].*$")] | None = Field(default=None)
     """Folder or file within the claim, relative. Default: its root."""
 
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Self:
+        return _check(self, ".." not in (self.path or ""), _PATH_CLIMBS)
+
 
 class ModelSource(ApiModel):
     """Where the weights come from: exactly one of the fields."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "has(self.huggingFace) != has(self.persistentVolumeClaim)",
-                "exactly one of huggingFace and persistentVolumeClaim must be set",
-            )
-        )
+        json_schema_extra=cel(("has(self.huggingFace) != has(self.persistentVolumeClaim)", _ONE_SOURCE))
     )
 
     hugging_face: HuggingFaceSource | None = Field(default=None)
     """A Hugging Face repository."""
     persistent_volume_claim: PersistentVolumeClaimSource | None = Field(default=None)
     """An existing claim."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        return _check(
+            self, (self.hugging_face is None) != (self.persistent_volume_claim is None), _ONE_SOURCE
+        )
 
 
 class ModelSpec(ApiModel):
@@ -117,6 +162,12 @@ class EngineSpec(ApiModel):
 class HardwareSpec(ApiModel):
     """What a replica runs on."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("!(has(self.accelerator) && self.accelerator == 'cpu' && has(self.count))", _CPU_COUNT)
+        )
+    )
+
     accelerator: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(default="Auto")
     """`Auto`, a catalogue key such as `nvidia-l4`, or `cpu`. `Auto`: the cheapest present that fits."""
     count: Annotated[int, Field(ge=1, le=16)] | None = Field(default=None)
@@ -125,6 +176,10 @@ class HardwareSpec(ApiModel):
     """CPU of the engine container. Default: planned."""
     memory: Quantity | None = Field(default=None)
     """Host memory of the engine container. Default: planned."""
+
+    @model_validator(mode="after")
+    def _counts_accelerators(self) -> Self:
+        return _check(self, self.accelerator != "cpu" or self.count is None, _CPU_COUNT)
 
 
 class CapacitySpec(ApiModel):
@@ -143,10 +198,7 @@ class CacheSpec(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            (
-                "!has(self.claimName) || (!has(self.storageClassName) && !has(self.size))",
-                "claimName names an existing claim: storageClassName and size describe a new one",
-            )
+            ("!has(self.claimName) || (!has(self.storageClassName) && !has(self.size))", _CLAIM_EXISTS)
         )
     )
 
@@ -159,9 +211,24 @@ class CacheSpec(ApiModel):
     size: Quantity | None = Field(default=None)
     """Size of the new claim. Default: planned from the weights."""
 
+    @model_validator(mode="after")
+    def _describes_one_claim(self) -> Self:
+        is_new = self.storage_class_name is not None or self.size is not None
+        return _check(self, self.claim_name is None or not is_new, _CLAIM_EXISTS)
+
 
 class GemmaDeploymentSpec(ApiModel):
     """The desired endpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.cache) || !has(self.model.source)"
+                " || !has(self.model.source.persistentVolumeClaim)",
+                _NEEDLESS_CACHE,
+            )
+        )
+    )
 
     model: ModelSpec
     """Which Gemma, in which form."""
@@ -177,6 +244,12 @@ class GemmaDeploymentSpec(ApiModel):
     """Keep fetched weights in a claim. Default: each pod fetches into its own ephemeral volume."""
     suspend: bool = Field(default=False)
     """Scale to zero and keep everything else."""
+
+    @model_validator(mode="after")
+    def _caches_what_is_fetched(self) -> Self:
+        source = self.model.source
+        is_in_claim = source is not None and source.persistent_volume_claim is not None
+        return _check(self, self.cache is None or not is_in_claim, _NEEDLESS_CACHE)
 
 
 class ConditionStatus(StrEnum):
@@ -194,9 +267,9 @@ class Condition(ApiModel):
     """Planned, WeightsReady, PodsReady or Ready."""
     status: ConditionStatus
     """True, False or Unknown."""
-    observed_generation: int
+    observed_generation: Count
     """The metadata.generation this was judged from."""
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
     """When `status` last changed (RFC 3339, UTC)."""
     reason: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z]+$")]
     """One of the reasons in docs/api.md."""
@@ -207,15 +280,15 @@ class Condition(ApiModel):
 class PlanMemory(ApiModel):
     """Memory per accelerator (host memory on CPU), in GiB, as text with two decimals."""
 
-    usable: str
+    usable: Word
     """What the engine may use."""
-    weights: str
+    weights: Word
     """Model weights."""
-    kv_cache: str
+    kv_cache: Word
     """KV cache."""
-    overhead: str
+    overhead: Word
     """Runtime, activations and graphs."""
-    headroom: str
+    headroom: Word
     """Left over."""
 
 
@@ -224,21 +297,21 @@ class PlanStatus(ApiModel):
 
     engine: EngineName
     """Engine chosen."""
-    engine_version: str
+    engine_version: Word
     """Its version."""
-    image: str
+    image: Reference
     """Image of the engine container."""
-    accelerator: str
+    accelerator: Word
     """`cpu`, or the accelerator's catalogue key."""
-    count: int
+    count: Count
     """Accelerators per replica; 0 on CPU."""
-    tensor_parallel_size: int
+    tensor_parallel_size: Count
     """Ways each layer is split."""
     precision: Precision
     """Weight format chosen."""
-    context_length: int
+    context_length: Count
     """Tokens of prompt plus answer."""
-    max_concurrent_requests: int
+    max_concurrent_requests: Count
     """Requests generated at once by one replica."""
     memory: PlanMemory
     """Where the memory goes."""
@@ -247,20 +320,20 @@ class PlanStatus(ApiModel):
 class WeightsStatus(ApiModel):
     """Progress of the weights."""
 
-    source: str
+    source: Reference
     """Repository or claim."""
-    revision: str | None = Field(default=None)
+    revision: Reference | None = Field(default=None)
     """Commit, once resolved."""
-    bytes_done: int | None = Field(default=None)
+    bytes_done: Count | None = Field(default=None)
     """Bytes fetched and verified."""
-    bytes_total: int | None = Field(default=None)
+    bytes_total: Count | None = Field(default=None)
     """Bytes of all files."""
 
 
 class GemmaDeploymentStatus(ApiModel):
     """What the operator says of the endpoint."""
 
-    observed_generation: int | None = Field(default=None)
+    observed_generation: Count | None = Field(default=None)
     """The metadata.generation this status was written for."""
     conditions: Annotated[
         list[Condition],
@@ -270,19 +343,19 @@ class GemmaDeploymentStatus(ApiModel):
         ),
     ] = Field(default=[])
     """Planned, WeightsReady, PodsReady and their roll-up Ready."""
-    summary: str | None = Field(default=None)
+    summary: Sentence | None = Field(default=None)
     """The state in one sentence."""
-    url: str | None = Field(default=None)
+    url: Reference | None = Field(default=None)
     """Base URL of the OpenAI endpoint inside the cluster."""
-    accelerator: str | None = Field(default=None)
+    accelerator: Word | None = Field(default=None)
     """What a replica runs on, as `2x nvidia-l4` or `cpu`."""
-    ready: str | None = Field(default=None)
+    ready: Word | None = Field(default=None)
     """Ready of desired replicas, as `2/2`."""
-    replicas: int | None = Field(default=None)
+    replicas: Count | None = Field(default=None)
     """Pods that exist."""
-    ready_replicas: int | None = Field(default=None)
+    ready_replicas: Count | None = Field(default=None)
     """Pods that take requests."""
-    selector: str | None = Field(default=None)
+    selector: Reference | None = Field(default=None)
     """Label selector of the pods, for the scale subresource."""
     plan: PlanStatus | None = Field(default=None)
     """The plan in force."""

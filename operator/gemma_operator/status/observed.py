@@ -96,8 +96,8 @@ def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifes
     """Reduce children (Deployment, ReplicaSets, Jobs, claims, pods) and their Events to an Observed.
 
     Children must hold what this reconcile has just applied, as the API server answered it: only so is a
-    Deployment whose rollout has yet to begin told from one that is done. Objects that do not descend from this
-    owner are ignored: descent goes by uid, through ReplicaSet and Job.
+    Deployment whose rollout has yet to begin told from one that is done. Objects that do not descend from
+    this owner are ignored: descent goes by uid, through ReplicaSet and Job.
     """
     own = [child for child in children if is_controlled_by(child, owner.uid)]
     complaints = _complaints(events)
