@@ -14,7 +14,7 @@ class SpecError(ValueError):
 def read_spec(resource: Manifest, *, strict: bool = False) -> GemmaDeploymentSpec:
     """The spec of a resource. Raises SpecError.
 
-    From a cluster, fields of a newer CRD are ignored; strict reading (of files) refuses them, because there an
+    From a cluster, fields of a newer CRD are ignored; strict reading (of files) refuses them: there an
     unknown field is a misspelt one.
     """
     if (resource.get("apiVersion"), resource.get("kind")) != (API_VERSION, KIND):

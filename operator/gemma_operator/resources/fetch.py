@@ -36,7 +36,7 @@ def weights_container(plan: Plan, settings: OperatorSettings) -> Manifest:
     weights = plan.weights
     container = container_basics(WEIGHTS_CONTAINER, settings.images.gateway, settings)
     container |= {
-        "command": ["python", "-m", "gemma_serving.weights"],
+        "command": ["python3", "-m", "gemma_serving.weights"],
         "args": [
             f"--repository={weights.repository}",
             f"--revision={weights.revision or DEFAULT_REVISION}",

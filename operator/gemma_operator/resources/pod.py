@@ -84,7 +84,7 @@ def _fetches_itself(spec: GemmaDeploymentSpec, plan: Plan) -> bool:
 def _repository(settings: OperatorSettings) -> Manifest:
     return {
         **container_basics("repository", settings.images.gateway, settings),
-        "command": ["python", "-m", "gemma_serving.repository"],
+        "command": ["python3", "-m", "gemma_serving.repository"],
         "args": [f"--config={CONFIG_PATH}", f"--target={MODELS_FOLDER}"],
         "resources": own_resources(settings.pods.gateway),
         "volumeMounts": [
@@ -98,7 +98,7 @@ def _repository(settings: OperatorSettings) -> Manifest:
 def _gateway(plan: Plan, settings: OperatorSettings) -> Manifest:
     return {
         **container_basics("gateway", settings.images.gateway, settings),
-        "command": ["python", "-m", "gemma_serving.gateway"],
+        "command": ["python3", "-m", "gemma_serving.gateway"],
         "args": [f"--config={CONFIG_PATH}"],
         "env": [variable("HOME", TEMPORARY_FOLDER)],
         "ports": [
@@ -127,19 +127,22 @@ def _triton(plan: Plan, settings: OperatorSettings) -> Manifest:
         mounts.append(mount("cache", CACHE_FOLDER))
     return {
         **container_basics("triton", plan.image, settings),
-        **_launch(plan),
+        "args": _arguments(plan),
         "env": _environment(plan),
         "resources": _resources(plan),
-        **triton_probes(),
+        **triton_probes(plan),
         "lifecycle": triton_lifecycle(),
         "volumeMounts": mounts,
     }
 
 
-def _launch(plan: Plan) -> Manifest:
-    arguments = [
+def _arguments(plan: Plan) -> list[str]:
+    """Arguments, not a command: NVIDIA's entry point picks the CUDA libraries that suit the node's driver."""
+    return [
+        TRITON,
         f"--model-repository={MODELS_FOLDER}",
         "--model-control-mode=none",
+        "--disable-auto-complete-config",
         "--http-address=127.0.0.1",
         f"--http-port={TRITON_HTTP_PORT}",
         "--grpc-address=127.0.0.1",
@@ -150,10 +153,6 @@ def _launch(plan: Plan) -> Manifest:
         f"--allow-gpu-metrics={'true' if plan.count else 'false'}",
         f"--exit-timeout-secs={plan.request_timeout_seconds}",
     ]
-    if _compiles(plan):
-        # NVIDIA's own entry point stays in front: it picks the CUDA libraries that suit the node's driver.
-        return {"args": [TRITON, *arguments]}
-    return {"command": [TRITON], "args": arguments}
 
 
 def _environment(plan: Plan) -> list[Manifest]:

@@ -12,7 +12,7 @@ SHORTEST_BUDGET_SECONDS = 600
 LONGEST_BUDGET_SECONDS = 7200
 STARTUP_PERIOD_SECONDS = 5
 
-REMOVAL_SECONDS = 15
+REMOVAL_SECONDS = 10
 """Until every proxy has dropped a terminating pod (peers use 10 to 15 s)."""
 EXIT_SECONDS = 30
 """Triton polls its exit at 1 s and takes 3 to 5 s even when idle (measured); the rest is margin."""
@@ -34,22 +34,31 @@ def termination_grace_seconds(plan: Plan) -> int:
 def gateway_probes(plan: Plan) -> Manifest:
     """Startup has the budget; readiness follows the model; liveness is the gateway's own."""
     return {
-        "startupProbe": _restarting_probe(
-            "/startupz", STARTUP_PERIOD_SECONDS, ceil(startup_budget_seconds(plan) / STARTUP_PERIOD_SECONDS)
-        ),
+        "startupProbe": _startup_probe(plan),
         "readinessProbe": _probe("/readyz", period=5, failures=3),
         "livenessProbe": _restarting_probe("/livez", period=10, failures=6),
     }
 
 
-def triton_probes() -> Manifest:
-    """The gateway judges the engine: it knows a hung one from a busy one, and one that is still loading."""
-    return {"livenessProbe": _restarting_probe("/enginez", period=10, failures=6)}
+def triton_probes(plan: Plan) -> Manifest:
+    """The gateway judges the engine: it knows a hung one from a busy one.
+
+    The startup probe is triton's as well, so that a restarted triton gets the same budget again, and no more.
+    """
+    return {
+        "startupProbe": _startup_probe(plan),
+        "livenessProbe": _restarting_probe("/enginez", period=10, failures=6),
+    }
 
 
 def triton_lifecycle() -> Manifest:
     """Hold triton back until the gateway has let go of its last stream."""
     return {"preStop": {"exec": {"command": ["sh", "-c", f"until [ -e {DRAINED_FILE} ]; do sleep 1; done"]}}}
+
+
+def _startup_probe(plan: Plan) -> Manifest:
+    failures = ceil(startup_budget_seconds(plan) / STARTUP_PERIOD_SECONDS)
+    return _restarting_probe("/startupz", STARTUP_PERIOD_SECONDS, failures)
 
 
 def _restarting_probe(path: str, period: int, failures: int) -> Manifest:

@@ -4,6 +4,7 @@ from gemma_operator.api.manifest import Owner
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.layout import weights_path
+from gemma_operator.resources.probes import REMOVAL_SECONDS
 from gemma_serving.contract import EngineKind, RuntimeConfig, SamplingDefaults
 
 _ENGINE_KINDS = {
@@ -28,6 +29,7 @@ def runtime_config(owner: Owner, plan: Plan) -> RuntimeConfig:
         max_queued_requests=plan.max_queued_requests,
         request_timeout_seconds=plan.request_timeout_seconds,
         drain_seconds=plan.request_timeout_seconds,
+        endpoint_removal_seconds=REMOVAL_SECONDS,
         tensor_parallel_size=plan.tensor_parallel_size,
         threads=plan.threads,
         instruction_tuned=plan.instruction_tuned,
