@@ -1,0 +1,222 @@
+"""An ASGI response that generates: as a stream of events or as one body, and stops when the client goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gemma_serving.contract import Delta, GenerateEvent
+from gemma_serving.gateway import sse
+from gemma_serving.gateway.errors import ApiError
+from gemma_serving.gateway.metrics import Metrics
+from gemma_serving.gateway.sequences import Batch, Engine, Job, Run
+from gemma_serving.gateway.views import View
+
+log = logging.getLogger(__name__)
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection."""
+
+
+@asynccontextmanager
+async def until_client_goes(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the body when the client disconnects; raises ClientGoneError then."""
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGoneError from None
+    finally:
+        watcher.cancel()
+
+
+@dataclass(slots=True)
+class Timing:
+    """When tokens came, for the latency histograms."""
+
+    metrics: Metrics
+    arrived: float = field(default_factory=time.monotonic)
+    _first: dict[int, float] = field(default_factory=dict)
+    _tokens: dict[int, int] = field(default_factory=dict)
+
+    def tokens(self, index: int, count: int) -> None:
+        """`count` more tokens of a sequence are on their way to the client."""
+        if index not in self._first:
+            now = time.monotonic()
+            if not self._first:
+                self.metrics.ttft.observe(now - self.arrived)
+            self._first[index] = now
+            count -= 1  # The first token is the time to first token's.
+        self._tokens[index] = self._tokens.get(index, 0) + count
+
+    def finished(self, index: int) -> None:
+        """A sequence ended."""
+        tokens = self._tokens.get(index, 0)
+        if tokens > 0:
+            self.metrics.tpot.observe((time.monotonic() - self._first[index]) / tokens)
+
+    def ended(self, outcome: str) -> None:
+        """The request ended."""
+        self.metrics.duration.observe(time.monotonic() - self.arrived)
+        self.metrics.request_ended(outcome)
+
+
+class Answer(Response):
+    """Generates while it is being sent."""
+
+    def __init__(self, engine: Engine, key: str, jobs: Sequence[Job], view: View, stream: bool) -> None:
+        super().__init__()
+        self._engine = engine
+        self._key = key
+        self._jobs = jobs
+        self._view = view
+        self._stream = stream
+        self._timing = Timing(engine.metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Generate and send; ApiError leaves only while no byte was sent."""
+        outcome = "failed"
+        try:
+            async with until_client_goes(receive):
+                outcome = await (
+                    self._send_events(send) if self._stream else self._send_body(scope, receive, send)
+                )
+        except ClientGoneError:
+            outcome = "cancelled"
+        except ApiError as error:
+            outcome = outcome_of(error)
+            await error_response(error)(scope, receive, send)
+        finally:
+            self._timing.ended(outcome)
+
+    async def _send_body(self, scope: Scope, receive: Receive, send: Send) -> str:
+        async with Run(self._engine, self._key, self._jobs) as run:
+            async for batch in run.batches(sse.KEEP_ALIVE_SECONDS):
+                _, error = self._word(batch)
+                if error is not None:
+                    raise error
+        await json_response(self._view.body())(scope, receive, send)
+        return "success"
+
+    async def _send_events(self, send: Send) -> str:
+        started = False
+        try:
+            async with Run(self._engine, self._key, self._jobs) as run:
+                async for batch in run.batches(sse.KEEP_ALIVE_SECONDS):
+                    chunk, error = self._word(batch)
+                    if not started and batch and error is None:
+                        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+                        chunk = self._view.first() + chunk
+                        started = True
+                    if started and (chunk or not batch):
+                        await send(
+                            {"type": "http.response.body", "body": chunk or sse.KEEP_ALIVE, "more_body": True}
+                        )
+                    if error is not None:
+                        raise error
+            last, outcome = self._view.last(), "success"
+        except ApiError as error:
+            if not started:
+                raise
+            last, outcome = sse.event(error.body()), outcome_of(error)
+        except Exception:
+            if not started:
+                raise
+            log.exception("an answer broke off")
+            last, outcome = (
+                sse.event(ApiError(500, "Internal error.", "server_error", "internal_error").body()),
+                "failed",
+            )
+        await send({"type": "http.response.body", "body": last + sse.DONE, "more_body": False})
+        return outcome
+
+    def _word(self, batch: Batch) -> tuple[bytes, ApiError | None]:
+        """Events of a batch in the endpoint's words, up to the first error in it."""
+        chunks: list[bytes] = []
+        for index, item in merged(batch):
+            if isinstance(item, ApiError):
+                return b"".join(chunks), item
+            if item.delta is not None:
+                chunks.append(self._view.delta(index, item.delta))
+                self._timing.tokens(index, item.delta.tokens)
+            elif item.finished is not None:
+                chunks.append(self._view.finished(index, item.finished))
+                self._timing.finished(index)
+        return b"".join(chunks), None
+
+
+_STREAM_HEADERS = [(name.encode(), value.encode()) for name, value in sse.HEADERS.items()]
+
+
+def merged(batch: Batch) -> Batch:
+    """Neighbouring deltas of one sequence as one."""
+    if len(batch) < 2:
+        return batch
+    result: Batch = []
+    run: list[Delta] = []
+    of = -1
+    for index, item in batch:
+        delta = None if isinstance(item, ApiError) else item.delta
+        if run and (delta is None or index != of):
+            result.append((of, _joined(run)))
+            run = []
+        if delta is None:
+            result.append((index, item))
+        else:
+            of = index
+            run.append(delta)
+    if run:
+        result.append((of, _joined(run)))
+    return result
+
+
+def _joined(deltas: list[Delta]) -> GenerateEvent:
+    if len(deltas) == 1:
+        return GenerateEvent(delta=deltas[0])
+    logprobs = [item for delta in deltas for item in delta.logprobs or ()]
+    text = "".join(delta.text for delta in deltas)
+    return GenerateEvent(delta=Delta(text, sum(delta.tokens for delta in deltas), logprobs or None))
+
+
+def outcome_of(error: ApiError) -> str:
+    """How a refusal or failure is counted."""
+    if error.status in (401, 403, 429, 503):
+        return "rejected"
+    return "invalid" if error.status < 500 else "failed"
+
+
+def json_response(
+    payload: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A compact JSON response."""
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    return Response(text.encode(), status, headers, "application/json")
+
+
+def error_response(error: ApiError) -> Response:
+    """The OpenAI error object with its status and headers."""
+    return json_response(error.body(), error.status, error.response_headers())

@@ -1,0 +1,114 @@
+"""The public application: routes, and what surrounds every request."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gemma_serving.gateway.answers import error_response, outcome_of
+from gemma_serving.gateway.errors import ApiError
+from gemma_serving.gateway.gateway import Gateway
+from gemma_serving.gateway.routes.chat import chat_completions
+from gemma_serving.gateway.routes.completions import completions
+from gemma_serving.gateway.routes.models import get_model, list_models
+
+log = logging.getLogger(__name__)
+
+ANONYMOUS = "anonymous"
+"""Key of callers where no key is asked for."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class Door:
+    """Around every request: its id, the drain, and errors in OpenAI's words."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        identity = _request_id(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"], state["key"] = identity, ANONYMOUS
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", identity.encode())]
+            await send(message)
+
+        drain = self._gateway.engine.drain
+        try:
+            with drain.request():
+                await self._app(scope, receive, send_with_id)
+        except ApiError as error:
+            self._gateway.engine.metrics.request_ended(outcome_of(error))
+            await error_response(error)(scope, receive, send_with_id)
+        except Exception:
+            # Answered and logged by `bug`; Starlette raises it once more for the server's log.
+            return
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's `x-request-id` where it is a sane one, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value.decode("latin-1")):
+            return str(value.decode("latin-1"))
+    return f"req-{uuid.uuid4().hex}"
+
+
+def make_app(gateway: Gateway) -> ASGIApp:
+    """The application on the public port."""
+
+    async def api_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        gateway.engine.metrics.request_ended(outcome_of(error))
+        return error_response(error)
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return error_response(_worded(request, error))
+
+    async def bug(request: Request, error: Exception) -> Response:
+        identity = request.state.request_id
+        log.error("request %s failed", identity, exc_info=error)
+        gateway.engine.metrics.request_ended("failed")
+        return error_response(
+            ApiError(500, f"Internal error; request id {identity}.", "server_error", "internal_error")
+        )
+
+    routes = [
+        Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{model:path}", get_model, methods=["GET"]),
+    ]
+    handlers = {ApiError: api_error, HTTPException: http_error, Exception: bug}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.state.gateway = gateway
+    return Door(app, gateway)
+
+
+def _worded(request: Request, error: HTTPException) -> ApiError:
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            message = f"Unknown URL: {request.method} {request.url.path}"
+            return ApiError(404, message, code="unknown_url", headers=headers)
+        case 405:
+            allowed = headers.get("Allow", "")
+            message = f"{request.method} is not allowed here; allowed: {allowed}"
+            return ApiError(405, message, code="method_not_allowed", headers=headers)
+        case status:
+            return ApiError(status, str(error.detail), headers=headers)

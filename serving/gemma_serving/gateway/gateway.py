@@ -1,0 +1,90 @@
+"""Everything one gateway process holds, put together once and handed down."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from gemma_serving.contract import GenerateRequest, RuntimeConfig
+from gemma_serving.gateway import errors
+from gemma_serving.gateway.admission import Admission
+from gemma_serving.gateway.drain import Drain
+from gemma_serving.gateway.health import EngineHealth
+from gemma_serving.gateway.metrics import Metrics
+from gemma_serving.gateway.prompts import PromptFormat, format_for
+from gemma_serving.gateway.schema.base import SamplingBody
+from gemma_serving.gateway.sequences import Engine
+from gemma_serving.gateway.upstream import Upstream
+from gemma_serving.gateway.views import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One replica's door."""
+
+    config: RuntimeConfig
+    engine: Engine
+    prompt_format: PromptFormat
+    started_at: int = field(default_factory=lambda: int(time.time()))
+    """Unix seconds."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same seed may give another answer."""
+        config = self.config
+        parts = (config.variant, config.engine, config.engine_version, config.precision, config.weights_path)
+        return "fp_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+    def served_models(self) -> list[str]:
+        """Names that requests may use: the deployment's, and `NAME:ADAPTER` for each adapter."""
+        name = self.config.model
+        return [name, *(f"{name}:{adapter}" for adapter in self.config.adapters)]
+
+    def adapter_of(self, model: str) -> str | None:
+        """The adapter that a model name means; raises ApiError 404 for a name that is not served."""
+        if model not in self.served_models():
+            raise errors.model_not_found(model, self.served_models())
+        return model.removeprefix(self.config.model).removeprefix(":") or None
+
+    def envelope(self, prefix: str, body: SamplingBody) -> Envelope:
+        """What every chunk of one answer repeats."""
+        identity = f"{prefix}-{uuid.uuid4().hex}"
+        return Envelope(identity, body.model, self.fingerprint, body.wants_usage, body.n or 1)
+
+    def generate_request(self, body: SamplingBody, identity: str, max_tokens: int | None) -> GenerateRequest:
+        """Sampling of a body, completed with the variant's own defaults; the prompt is the caller's to
+        add.
+        """
+        defaults = self.config.sampling
+        return GenerateRequest(
+            id=identity,
+            # The engine lowers it to what the prompt leaves.
+            max_tokens=self.config.context_length if max_tokens is None else max_tokens,
+            temperature=defaults.temperature if body.temperature is None else body.temperature,
+            top_p=defaults.top_p if body.top_p is None else body.top_p,
+            top_k=defaults.top_k if body.top_k is None else max(0, body.top_k),
+            min_p=body.min_p or 0.0,
+            repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
+            presence_penalty=body.presence_penalty or 0.0,
+            frequency_penalty=body.frequency_penalty or 0.0,
+            stop=body.stops,
+            seed=body.seed,
+            ignore_eos=bool(body.ignore_eos),
+            adapter=self.adapter_of(body.model),
+            priority=body.priority or 0,
+        )
+
+
+def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
+    """Put the parts of one process together."""
+    metrics = Metrics(config)
+    drain = Drain()
+    admission = Admission(config.max_concurrent_requests, config.max_queued_requests)
+    metrics.waiting.set_function(lambda: admission.waiting)
+    metrics.running.set_function(lambda: admission.running)
+    metrics.draining.set_function(lambda: float(drain.leaving))
+    health = EngineHealth()
+    engine = Engine(upstream, admission, health, metrics, drain, float(config.request_timeout_seconds))
+    return Gateway(config, engine, format_for(config.family))

@@ -1,0 +1,145 @@
+"""The engine, seen from the gateway: Triton's model `gemma` over gRPC. The only module that imports
+tritonclient.
+
+The generated stub is used directly: `tritonclient.grpc.aio` copies every response through numpy, which
+costs more than the rest of the gateway's work on a token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from gemma_serving import contract
+
+MAX_MESSAGE_BYTES = 2**31 - 1
+"""Decoded images travel in one message; Triton's own limit."""
+CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A restarted Triton is found again within a second instead of the default's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+STATS_TIMEOUT_SECONDS = 5.0
+READY_TIMEOUT_SECONDS = 5.0
+
+
+class UpstreamError(Exception):
+    """The engine could not be asked, or broke off; the text says why."""
+
+
+class ModelState(Enum):
+    """What Triton says of the model."""
+
+    READY = "ready"
+    NOT_READY = "not ready"
+    """Not loaded yet, or nothing listens."""
+    SILENT = "silent"
+    """Somebody listens and does not answer."""
+
+
+class Upstream(Protocol):
+    """What the gateway asks of an engine; a scripted one stands in for it in tests."""
+
+    def generate(
+        self, request: contract.GenerateRequest, media: Sequence[bytes] = ()
+    ) -> AsyncGenerator[contract.GenerateEvent, None]:
+        """Events of one sequence; closing the generator cancels it. Raises UpstreamError."""
+        ...
+
+    async def stats(self) -> contract.EngineStats:
+        """What the engine is doing now. Raises UpstreamError, TimeoutError."""
+        ...
+
+    async def model_state(self) -> ModelState:
+        """Whether the model is loaded."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class TritonUpstream:
+    """Triton's gRPC endpoint."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def generate(
+        self, request: contract.GenerateRequest, media: Sequence[bytes] = ()
+    ) -> AsyncGenerator[contract.GenerateEvent, None]:
+        """Events of one sequence; closing the generator cancels the call."""
+        async for raw in self._events(_infer_request(request.id, request.to_json().encode(), media)):
+            yield decode_event(raw)
+
+    async def stats(self) -> contract.EngineStats:
+        """What the engine is doing now."""
+        message = _infer_request("stats", contract.STATS_REQUEST.encode(), ())
+        async for raw in self._events(message, STATS_TIMEOUT_SECONDS):
+            return contract.EngineStats.from_json(raw)
+        raise UpstreamError("the engine answered a statistics request with nothing")
+
+    async def model_state(self) -> ModelState:
+        """Whether the model is loaded."""
+        request = service_pb2.ModelReadyRequest(name=contract.MODEL_NAME)
+        try:
+            answer = await self._stub.ModelReady(request, timeout=READY_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            silent = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            return ModelState.SILENT if silent else ModelState.NOT_READY
+        return ModelState.READY if answer.ready else ModelState.NOT_READY
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def _events(self, message: Any, timeout: float | None = None) -> AsyncIterator[bytes]:
+        call = self._stub.ModelStreamInfer(_once(message), timeout=timeout)
+        try:
+            async for response in call:
+                if response.error_message:
+                    raise UpstreamError(response.error_message)
+                contents = response.infer_response.raw_output_contents
+                if contents:
+                    # A BYTES[1] tensor: four bytes of length, then the bytes.
+                    yield contents[0][4:]
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TimeoutError(error.details()) from error
+            raise UpstreamError(f"{error.code().name}: {error.details()}") from error
+        finally:
+            call.cancel()
+
+
+async def _once(message: Any) -> AsyncIterator[Any]:
+    yield message
+
+
+def decode_event(raw: bytes) -> contract.GenerateEvent:
+    """One event; deltas without log probabilities, nearly all there are, take a short cut."""
+    data = json.loads(raw)
+    delta = data.get("delta")
+    if delta is not None and len(data) == 1 and "logprobs" not in delta:
+        return contract.GenerateEvent(delta=contract.Delta(delta["text"], delta["tokens"]))
+    return contract.GenerateEvent.from_dict(data)
+
+
+def _infer_request(identity: str, payload: bytes, media: Sequence[bytes]) -> Any:
+    message = service_pb2.ModelInferRequest(model_name=contract.MODEL_NAME, id=identity)
+    _add_input(message, contract.REQUEST_TENSOR, [payload])
+    if media:
+        _add_input(message, contract.MEDIA_TENSOR, media)
+    return message
+
+
+def _add_input(message: Any, name: str, values: Sequence[bytes]) -> None:
+    message.inputs.add(name=name, datatype="BYTES", shape=[len(values)])
+    message.raw_input_contents.append(b"".join(len(value).to_bytes(4, "little") + value for value in values))
