@@ -107,6 +107,8 @@ class Reason(StrEnum):
     """An object of the needed name exists and belongs to somebody else."""
     FORBIDDEN = "Forbidden"
     """The operator lacks a permission; the message names verb and resource."""
+    REJECTED = "Rejected"
+    """The API server will not take an object (admission policy, validation); the message is its own."""
     API_UNAVAILABLE = "ApiUnavailable"
     """The Kubernetes API failed; the operator tries again."""
     INTERNAL_ERROR = "InternalError"

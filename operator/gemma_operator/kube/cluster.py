@@ -1,0 +1,255 @@
+"""What the controller may ask of Kubernetes, and the implementation of it on the official client."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from gemma_operator.api.manifest import MANAGER, Manifest, ObjectKey, controller_uid, object_key
+from gemma_operator.kube.apiserver import APPLY_PATCH, JSON_PATCH, ApiServer, Request
+from gemma_operator.kube.errors import (
+    ConflictError,
+    InvalidError,
+    NameTakenError,
+    NotFoundError,
+    UnavailableError,
+)
+from gemma_operator.kube.index import Index
+from gemma_operator.kube.informer import Changed, Informer
+from gemma_operator.kube.kinds import GEMMA_DEPLOYMENT, INDEXED_KINDS, KINDS, NODE, WARNING, Kind, kind_of
+
+DEFINITION_SECONDS = 2.0
+"""Between looks for the CustomResourceDefinition, which is usually there."""
+
+logger = logging.getLogger(__name__)
+
+_APPLY = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+_CREATE = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+
+
+class Cluster(Protocol):
+    """The world as reconcile sees it. Reads are answered from memory; each write is one request."""
+
+    def resource(self, key: ObjectKey) -> Manifest | None:
+        """The GemmaDeployment, or None when there is none."""
+
+    def children(self, key: ObjectKey) -> tuple[Manifest, ...]:
+        """What is labelled as the GemmaDeployment's, pods included, and Warning events about it."""
+
+    def nodes(self) -> tuple[Manifest, ...]:
+        """All nodes."""
+
+    async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
+        """Create the object, or make `observed` like the manifest. Raises ClusterError."""
+
+    async def delete(self, key: ObjectKey) -> None:
+        """Delete an object and what it owns; it may be gone already. Raises ClusterError."""
+
+    async def apply_status(self, resource: Manifest, status: Manifest) -> None:
+        """Write the whole status of a GemmaDeployment. Raises ClusterError."""
+
+    async def announce(self, event: Manifest) -> None:
+        """Post an Event, unless it was posted before under the same name. Raises ClusterError."""
+
+    async def confirm(self, resource: Manifest) -> bool:
+        """Ask the API server whether the resource still exists; forget it otherwise. Raises ClusterError."""
+
+
+class KubernetesCluster:
+    """Cluster on a real API server."""
+
+    def __init__(self, api: ApiServer, index: Index) -> None:
+        self._api = api
+        self._index = index
+
+    def resource(self, key: ObjectKey) -> Manifest | None:
+        """The GemmaDeployment, or None when there is none."""
+        return self._index.get(key)
+
+    def children(self, key: ObjectKey) -> tuple[Manifest, ...]:
+        """What is labelled as the GemmaDeployment's, pods included, and Warning events about it."""
+        return self._index.children(key)
+
+    def nodes(self) -> tuple[Manifest, ...]:
+        """All nodes."""
+        return self._index.all(NODE.name)
+
+    async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
+        """Create the object, or make `observed` like the manifest. Raises ClusterError.
+
+        An object is created by POST, because only that fails when the name is taken: server-side apply would
+        adopt the other's object. What was created so is first handed over from "Update" to "Apply" in
+        managedFields (as kubectl does when it turns to server-side apply), or fields dropped later
+        would stay.
+        """
+        kind = kind_of(manifest)
+        if observed is not None and controller_uid(observed) != controller_uid(manifest):
+            raise NameTakenError(_taken(object_key(manifest), observed))
+        if observed is None:
+            try:
+                answer = await self._api.send(
+                    Request("POST", kind.path(manifest["metadata"]["namespace"]), _CREATE, manifest)
+                )
+            except ConflictError:
+                observed = await self._find_own(kind, manifest)
+                await self._patch(kind, manifest, observed)
+                return
+            self._index.put(answer)
+        else:
+            await self._patch(kind, manifest, observed)
+
+    async def _patch(self, kind: Kind, manifest: Manifest, observed: Manifest) -> None:
+        metadata = manifest["metadata"]
+        path = kind.path(metadata["namespace"], metadata["name"])
+        position = _created_by_post(observed)
+        if position is not None:
+            try:
+                await self._api.send(Request("PATCH", path, None, _hand_over(position), JSON_PATCH))
+            except InvalidError as error:
+                raise ConflictError(f"{object_key(manifest)} changed meanwhile: {error}") from error
+        # The uid makes the API server refuse to create: the object may have been deleted since it was seen.
+        same = {**manifest, "metadata": {**metadata, "uid": observed["metadata"]["uid"]}}
+        self._index.put(await self._api.send(Request("PATCH", path, _APPLY, same, APPLY_PATCH)))
+
+    async def _find_own(self, kind: Kind, manifest: Manifest) -> Manifest:
+        """The object that stands in the way of a creation, if it is our own and the watch was late."""
+        metadata = manifest["metadata"]
+        page = await self._api.send(
+            Request(
+                "GET",
+                kind.path(metadata["namespace"]),
+                {"fieldSelector": f"metadata.name={metadata['name']}"},
+            )
+        )
+        for found in page["items"]:
+            if controller_uid(found) != controller_uid(manifest):
+                raise NameTakenError(_taken(object_key(manifest), found))
+            own: Manifest = {**found, "apiVersion": kind.api_version, "kind": kind.name}
+            self._index.put(own)
+            return own
+        raise ConflictError(f"{object_key(manifest)} was there and went while it was being created")
+
+    async def await_definition(self) -> None:
+        """Wait until the API server serves GemmaDeployments. Raises ClusterError other than a passing one."""
+        told = ""
+        while True:
+            try:
+                found = await self._api.send(Request("GET", f"/apis/{GEMMA_DEPLOYMENT.api_version}"))
+                if any(resource["name"] == GEMMA_DEPLOYMENT.plural for resource in found["resources"]):
+                    return
+                waiting = "the API server does not serve GemmaDeployments"
+            except NotFoundError:
+                waiting = "the CustomResourceDefinition of GemmaDeployments is not installed"
+            except UnavailableError as error:
+                waiting = str(error)
+            if waiting != told:
+                logger.warning("waiting: %s", waiting)
+                told = waiting
+            await asyncio.sleep(DEFINITION_SECONDS)
+
+    async def delete(self, key: ObjectKey) -> None:
+        """Delete an object and what it owns; it may be gone already. Raises ClusterError."""
+        known = self._index.get(key)
+        path = KINDS[key.api_version, key.kind].path(key.namespace, key.name)
+        options: Manifest = {"propagationPolicy": "Background"}
+        if known is not None:
+            options["preconditions"] = {"uid": known["metadata"]["uid"]}
+        try:
+            await self._api.send(Request("DELETE", path, None, options))
+        except NotFoundError:
+            return
+
+    async def apply_status(self, resource: Manifest, status: Manifest) -> None:
+        """Write the whole status of a GemmaDeployment. Raises ClusterError."""
+        metadata = resource["metadata"]
+        body = {
+            "apiVersion": resource["apiVersion"],
+            "kind": resource["kind"],
+            "metadata": {part: metadata[part] for part in ("name", "namespace", "uid")},
+            "status": status,
+        }
+        path = GEMMA_DEPLOYMENT.path(metadata["namespace"], metadata["name"], "status")
+        try:
+            self._index.put(await self._api.send(Request("PATCH", path, _APPLY, body, APPLY_PATCH)))
+        except NotFoundError:
+            self._forget(resource)
+
+    async def announce(self, event: Manifest) -> None:
+        """Post an Event, unless it was posted before under the same name. Raises ClusterError."""
+        path = kind_of(event).path(event["metadata"]["namespace"])
+        try:
+            await self._api.send(Request("POST", path, None, event))
+        except ConflictError:
+            return
+
+    async def confirm(self, resource: Manifest) -> bool:
+        """Ask the API server whether the resource still exists; forget it otherwise. Raises ClusterError."""
+        metadata = resource["metadata"]
+        page = await self._api.send(
+            Request(
+                "GET",
+                GEMMA_DEPLOYMENT.path(metadata["namespace"]),
+                {"fieldSelector": f"metadata.name={metadata['name']}"},
+            )
+        )
+        if any(found["metadata"]["uid"] == metadata["uid"] for found in page["items"]):
+            return True
+        self._forget(resource)
+        return False
+
+    def _forget(self, resource: Manifest) -> None:
+        self._index.discard(object_key(resource), int(resource["metadata"]["resourceVersion"]))
+
+
+def informers(api: ApiServer, index: Index, namespaces: Sequence[str], changed: Changed) -> list[Informer]:
+    """One for each kind and namespace; one for each kind where all namespaces are watched."""
+    places: Iterable[str | None] = namespaces or (None,)
+    return [
+        Informer(api, index, kind, place, changed)
+        for kind in INDEXED_KINDS
+        for place in (places if kind.namespaced else (None,))
+    ]
+
+
+async def follow(watches: Sequence[Informer], synced: Callable[[], None]) -> None:
+    """Run all of them until cancelled; a defect in one ends all. Calls `synced` when the index is complete.
+
+    Events come last: they are remembered only if what they are about is known.
+    """
+    complaints = [watch for watch in watches if watch.kind is WARNING]
+    others = [watch for watch in watches if watch.kind is not WARNING]
+    async with asyncio.TaskGroup() as group:
+        for batch in (others, complaints):
+            for watch in batch:
+                group.create_task(watch.run(), name=f"watch {watch.kind.plural}")
+            for watch in batch:
+                await watch.synced()
+        synced()
+
+
+def _created_by_post(observed: Manifest) -> int | None:
+    """Position in managedFields of the entry that our POST made, while it is one of an update."""
+    for position, entry in enumerate(observed["metadata"].get("managedFields") or ()):
+        if entry["manager"] == MANAGER and entry["operation"] == "Update" and not entry.get("subresource"):
+            return position
+    return None
+
+
+def _hand_over(position: int) -> list[Manifest]:
+    entry = f"/metadata/managedFields/{position}"
+    return [
+        {"op": "test", "path": f"{entry}/manager", "value": MANAGER},
+        {"op": "test", "path": f"{entry}/operation", "value": "Update"},
+        {"op": "replace", "path": f"{entry}/operation", "value": "Apply"},
+    ]
+
+
+def _taken(key: ObjectKey, found: Manifest) -> str:
+    metadata = found["metadata"]
+    references = metadata.get("ownerReferences") or ()
+    holders = ", ".join(f"{reference['kind']} {reference['name']}" for reference in references)
+    managers = ", ".join(sorted({entry["manager"] for entry in metadata.get("managedFields") or ()}))
+    holder = holders or (f"whoever made it with {managers}" if managers else "somebody else")
+    return (
+        f"needs the name of {key}, which belongs to {holder}. Rename one of the two, or delete the {key.kind}"
+    )

@@ -1,0 +1,178 @@
+"""The kinds of object that the operator touches, what it may do with each, and what it remembers of each.
+
+`rbac_rules` is the whole of the permissions: the chart's ClusterRole is tested against it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gemma_operator.api.base import API_VERSION, KIND, PLURAL
+from gemma_operator.api.manifest import MANAGED_BY_LABEL, MANAGER, Manifest
+
+_OBJECT = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "deletionTimestamp",
+    "creationTimestamp",
+)
+_MINE = f"{MANAGED_BY_LABEL}={MANAGER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of object."""
+
+    api_version: str
+    name: str
+    plural: str
+    verbs: tuple[str, ...]
+    """What the operator does with it."""
+    keep: tuple[str, ...] = ("spec", "status")
+    """Fields, or `field.subfield`, that the index remembers beside metadata."""
+    reduce: Callable[[Manifest], Manifest] | None = None
+    """Applied before `keep`, where a field is large and little of it is used."""
+    namespaced: bool = True
+    label_selector: str = _MINE
+    """Of the watch: objects of others cost neither memory nor traffic."""
+    field_selector: str = ""
+
+    @property
+    def group(self) -> str:
+        """API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of the collection, or of one object or its subresource."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+_WATCHED = ("list", "watch")
+_CHILD = (*_WATCHED, "create", "patch", "delete")
+
+
+def _without_pod_template(manifest: Manifest) -> Manifest:
+    """Pods and ReplicaSets carry the whole template; of it only what messages and pruning use is kept."""
+    spec = manifest.get("spec") or {}
+    kept = {name: spec[name] for name in ("nodeName", "nodeSelector", "replicas") if name in spec}
+    for name in ("initContainers", "containers"):
+        if name in spec:
+            kept[name] = [_limits(container) for container in spec[name]]
+    if "volumes" in spec:
+        kept["volumes"] = [volume for volume in spec["volumes"] if "persistentVolumeClaim" in volume]
+    return {**manifest, "spec": kept}
+
+
+def _limits(container: Manifest) -> Manifest:
+    return {
+        "name": container["name"],
+        "resources": {"limits": (container.get("resources") or {}).get("limits")},
+    }
+
+
+GEMMA_DEPLOYMENT = Kind(API_VERSION, KIND, PLURAL, _WATCHED, label_selector="")
+NODE = Kind(
+    "v1",
+    "Node",
+    "nodes",
+    _WATCHED,
+    keep=("spec.taints", "spec.unschedulable", "status.allocatable", "status.nodeInfo"),
+    namespaced=False,
+    label_selector="",
+)
+POD = Kind("v1", "Pod", "pods", _WATCHED, reduce=_without_pod_template)
+REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets", _WATCHED, reduce=_without_pod_template)
+WARNING = Kind(
+    "v1",
+    "Event",
+    "events",
+    _WATCHED,
+    keep=("type", "reason", "message", "involvedObject", "lastTimestamp", "eventTime"),
+    label_selector="",
+    field_selector="type=Warning",
+)
+"""What the kubelet and the controllers complain of; only complaints about known objects are remembered."""
+ANNOUNCEMENT = Kind("events.k8s.io/v1", "Event", "events", ("create",))
+"""What the operator tells: transitions of a GemmaDeployment's conditions."""
+
+CHILD_KINDS = (
+    Kind("v1", "ConfigMap", "configmaps", _CHILD, keep=("data",)),
+    Kind(
+        "v1",
+        "ServiceAccount",
+        "serviceaccounts",
+        _CHILD,
+        keep=("automountServiceAccountToken", "imagePullSecrets"),
+    ),
+    Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", _CHILD),
+    Kind("batch/v1", "Job", "jobs", _CHILD),
+    Kind("apps/v1", "Deployment", "deployments", _CHILD),
+    Kind("v1", "Service", "services", _CHILD, keep=("spec",)),
+    Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", _CHILD, keep=("spec",)),
+    Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", _CHILD, keep=("spec",)),
+)
+"""What the operator makes."""
+
+INDEXED_KINDS = (*CHILD_KINDS, REPLICA_SET, POD, NODE, WARNING)
+"""What the operator's own watches follow. GemmaDeployments come through kopf."""
+
+KINDS: Mapping[tuple[str, str], Kind] = {
+    (kind.api_version, kind.name): kind for kind in (*INDEXED_KINDS, GEMMA_DEPLOYMENT, ANNOUNCEMENT)
+}
+
+
+def kind_of(manifest: Manifest) -> Kind:
+    """The kind of a manifest; KeyError for one that the operator does not handle."""
+    return KINDS[manifest["apiVersion"], manifest["kind"]]
+
+
+def trimmed(kind: Kind, manifest: Manifest) -> Manifest:
+    """What the index remembers of an object: identity, labels, owners, and the fields in `kind.keep`."""
+    metadata = manifest["metadata"]
+    kept: dict[str, Any] = {name: metadata[name] for name in _OBJECT if name in metadata}
+    for name in ("labels", "ownerReferences", *(("annotations",) if kind.namespaced else ())):
+        if metadata.get(name):
+            kept[name] = metadata[name]  # of a node no annotations: agents rewrite them all the time
+    if managers := metadata.get("managedFields"):
+        # Only who manages, not what: `Cluster.apply` needs to know whether the object was created by POST.
+        kept["managedFields"] = [
+            {part: entry[part] for part in ("manager", "operation", "subresource") if part in entry}
+            for entry in managers
+        ]
+    if kind.reduce is not None:
+        manifest = kind.reduce(manifest)
+    result: Manifest = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": kept}
+    for field in kind.keep:
+        top, _, below = field.partition(".")
+        value = manifest.get(top)
+        if not below:
+            if value is not None:
+                result[top] = value
+        elif value and below in value:
+            result.setdefault(top, {})[below] = value[below]
+    return result
+
+
+def rbac_rules(kinds: Iterable[Kind] = tuple(KINDS.values())) -> list[Manifest]:
+    """The rules of the ClusterRole (of the Role, for namespaced kinds, where namespaces are fixed)."""
+    rules: list[Manifest] = [
+        {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": sorted(kind.verbs)} for kind in kinds
+    ]
+    # finalizers: needed for blockOwnerDeletion where OwnerReferencesPermissionEnforcement is on (OpenShift).
+    for subresource, verb in (("status", "patch"), ("finalizers", "update")):
+        rules.append(
+            {
+                "apiGroups": [GEMMA_DEPLOYMENT.group],
+                "resources": [f"{GEMMA_DEPLOYMENT.plural}/{subresource}"],
+                "verbs": [verb],
+            }
+        )
+    return sorted(rules, key=lambda rule: (rule["apiGroups"], rule["resources"]))
