@@ -9,7 +9,7 @@ from gemma_devcluster.images.recipes import MEGABYTE, RECIPES, Recipe
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the `images` command; its handler is `run(arguments) -> exit code`."""
+    """Add the `images` command; its handler is `command(arguments) -> exit code`."""
     commands = subparsers.add_parser("images", help="build the project's images").add_subparsers(
         required=True
     )
@@ -22,7 +22,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--base", help="base from a registry, instead of a Debian made here")
     parser.add_argument("--output", choices=["text", "json"], default="text")
-    parser.set_defaults(run=run)
+    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
