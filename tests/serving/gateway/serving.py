@@ -7,7 +7,7 @@ import dataclasses
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,14 +62,17 @@ def _socket() -> socket.socket:
 
 
 @contextmanager
-def running(upstream: Upstream, settings: RuntimeConfig = CONFIG, monitor: bool = True) -> Iterator[Running]:
-    """Serve until the block ends."""
+def running(
+    given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = CONFIG, monitor: bool = True
+) -> Iterator[Running]:
+    """Serve until the block ends; a client of gRPC must be made inside the loop, so a maker is taken too."""
     public, admin = _socket(), _socket()
     ready = threading.Event()
     made: list[Running] = []
     listeners: list[Listener] = []
 
     async def run() -> None:
+        upstream = given() if callable(given) else given
         gateway = make_gateway(settings, upstream)
         urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in (public, admin)]
         made.append(Running(gateway, *urls, asyncio.get_running_loop()))
@@ -82,6 +85,7 @@ def running(upstream: Upstream, settings: RuntimeConfig = CONFIG, monitor: bool 
         await serving
         if watching is not None:
             watching.cancel()
+        await upstream.close()
 
     thread = threading.Thread(target=lambda: uvloop.run(run()), daemon=True)
     thread.start()
