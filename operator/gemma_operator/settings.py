@@ -34,6 +34,8 @@ class PlanningSettings(Settings):
     """Image tag per engine (`VLLM`, `TensorRTLLM`). Default: the catalogue's."""
     accelerator_order: tuple[str, ...] = Field(default=())
     """Preference among accelerators of equal or unknown price. Default: the catalogue's order."""
+    require_token: bool = Field(default=True)
+    """Refuse a gated repository without a token. The offline planner only mentions it."""
 
 
 class ImageSettings(Settings):

@@ -1,0 +1,55 @@
+"""`gemma-operator run`: the controller, until it is told to stop."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+DEFAULT_HEALTH_PORT = 8080
+DEFAULT_METRICS_PORT = 9090
+
+
+def register(subparsers: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("run", help="run the controller")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="YAML file of OperatorSettings; default: all defaults"
+    )
+    parser.add_argument(
+        "--health-port", type=int, default=DEFAULT_HEALTH_PORT, help="port of /healthz and /readyz"
+    )
+    parser.add_argument("--metrics-port", type=int, default=DEFAULT_METRICS_PORT, help="port of /metrics")
+    parser.add_argument("--verbose", action="store_true", help="log what kopf does, too")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    # Imported here, because kopf and the client take a second that the other commands need not wait.
+    from gemma_operator.controller.health import Ports  # noqa: PLC0415
+    from gemma_operator.controller.process import run  # noqa: PLC0415
+    from gemma_operator.kube.errors import ClusterError  # noqa: PLC0415
+    from gemma_operator.settings import SettingsError, parse_settings  # noqa: PLC0415
+
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if not args.verbose:
+        logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        text = args.settings.read_text() if args.settings is not None else ""
+        settings = parse_settings(text, str(args.settings or "settings"))
+        asyncio.run(run(settings, Ports(args.health_port, args.metrics_port)))
+    except (OSError, SettingsError) as error:
+        print(f"gemma-operator run: {error}", file=sys.stderr)
+        return 2
+    except ClusterError as error:
+        print(f"gemma-operator run: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,59 @@
+"""What an attempt to place a model ends in: a Fit, or a Misfit that can say the sum."""
+
+from dataclasses import dataclass
+
+from gemma_operator.api.quantity import gib
+from gemma_operator.api.reasons import Reason
+from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
+from gemma_operator.planning.kv_cache import LlamaCppCache
+from gemma_operator.planning.memory import Demand, EngineSetup
+from gemma_operator.planning.support import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFit:
+    """A model that fits on `count` accelerators."""
+
+    checkpoint: Checkpoint
+    version: EngineVersion
+    verdict: Verdict
+    accelerator_key: str
+    accelerator: Accelerator
+    count: int
+    setup: EngineSetup
+    demand: Demand
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuFit:
+    """A model that fits into host memory."""
+
+    checkpoint: Checkpoint
+    version: EngineVersion
+    verdict: Verdict
+    cache: LlamaCppCache
+    concurrency: int
+    cpu_millicores: int
+    weights_bytes: int
+    kv_bytes: int
+    overhead_bytes: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why one attempt failed. `shortfall_bytes` ranks attempts: the closest one is what a refusal reports."""
+
+    reason: Reason
+    message: str
+    shortfall_bytes: int = 0
+
+
+Attempt = GpuFit | CpuFit | Misfit
+
+
+def sum_sentence(needed: int, parts: dict[str, int]) -> str:
+    """`needs 17.04 GiB (weights 14.20 + KV cache 1.24 + overhead 1.60)`."""
+    addends = " + ".join(f"{name} {gib(value)}" for name, value in parts.items())
+    return f"needs {gib(needed)} GiB ({addends})"

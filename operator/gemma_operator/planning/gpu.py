@@ -1,0 +1,165 @@
+"""Attempts on accelerators: one checkpoint, one engine version, one accelerator, one count."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from gemma_operator.api.quantity import GIB, gib
+from gemma_operator.api.reasons import Reason
+from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
+from gemma_operator.planning.fit import GpuFit, Misfit, sum_sentence
+from gemma_operator.planning.memory import (
+    Demand,
+    EngineSetup,
+    concurrency_that_fits,
+    demand_of,
+    largest_context,
+)
+from gemma_operator.planning.support import Verdict
+from gemma_operator.planning.units import version_tuple
+from gemma_operator.planning.wish import Wish
+
+UTILIZATION = 0.90
+"""Share of an accelerator's memory that plans give the engine (vLLM gpu_memory_utilization, TensorRT-LLM
+free_gpu_memory_fraction). Above, allocator fragmentation and graph capture have nowhere to go (vllm issue
+16199)."""
+DEFAULT_SEQUENCES = 256
+"""vLLM's max_num_seqs for servers; also the most requests a plan admits unless the spec says otherwise."""
+LARGE_DEVICE_BYTES = 70 * GIB
+"""vLLM batches more tokens per step on devices of at least this size."""
+LARGE_DEVICE_TOKENS = 8192
+STEP_TOKENS = 2048
+ENOUGH_REQUESTS = 8
+"""A step size is taken when this many requests fit with it; else the one that fits most."""
+SMALLEST_STEPS = ((STEP_TOKENS, 64), (STEP_TOKENS, 16), (1024, 8), (512, 4))
+"""(batched tokens, sequences) tried in turn when memory is tight: smaller steps need less beside the
+cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A checkpoint on an engine version and an accelerator, without a count."""
+
+    catalog: Catalog
+    checkpoint: Checkpoint
+    version: EngineVersion
+    verdict: Verdict
+    accelerator_key: str
+    accelerator: Accelerator
+
+
+def legal_counts(wish: Wish, accelerator: Accelerator) -> tuple[int, ...]:
+    """Counts that a machine offers and that divide the attention heads."""
+    return tuple(count for count in accelerator.counts if wish.heads % count == 0)
+
+
+def impossible_count(wish: Wish, placement: Placement, count: int) -> Misfit | None:
+    """Why that many accelerators cannot be used, or None."""
+    key, accelerator = placement.accelerator_key, placement.accelerator
+    possible = legal_counts(wish, accelerator)
+    if count in possible:
+        return None
+    choices = ", ".join(str(n) for n in possible)
+    if accelerator.parent is not None:
+        return Misfit(
+            Reason.IMPOSSIBLE_COUNT,
+            f"{count} x {key}: partitions cannot work together; use 1, or {accelerator.parent}",
+        )
+    if count not in accelerator.counts:
+        offered = ", ".join(str(n) for n in accelerator.counts)
+        return Misfit(
+            Reason.IMPOSSIBLE_COUNT,
+            f"no machine has {count} x {key}: there are {offered}; for {wish.variant_key} set count to "
+            f"one of {choices}",
+        )
+    return Misfit(
+        Reason.IMPOSSIBLE_COUNT,
+        f"{wish.variant_key} has {wish.heads} attention heads, which {count} accelerators do not divide; "
+        f"set count to one of {choices}",
+    )
+
+
+def attempt_gpu(wish: Wish, placement: Placement, count: int) -> GpuFit | Misfit:
+    """Place the wish on that many accelerators. Never changes what the wish says."""
+    best: tuple[int, EngineSetup, Demand] | None = None
+    last: tuple[EngineSetup, Demand] | None = None
+    for setup in _setups(wish, placement, count):
+        demand = demand_of(setup)
+        last = (setup, demand)
+        fitting = min(concurrency_that_fits(demand, wish.context), setup.max_sequences)
+        if fitting >= 1 and (best is None or fitting > best[0]):
+            best = (fitting, setup, demand)
+        if fitting >= (wish.concurrency or ENOUGH_REQUESTS):
+            break
+    assert last is not None
+    if best is None:
+        return _does_not_fit(wish, placement, count, last[1])
+    concurrency, setup, demand = best
+    if wish.concurrency is not None and concurrency < wish.concurrency:
+        return _too_many(wish, placement, count, best)
+    return GpuFit(
+        checkpoint=placement.checkpoint,
+        version=placement.version,
+        verdict=placement.verdict,
+        accelerator_key=placement.accelerator_key,
+        accelerator=placement.accelerator,
+        count=count,
+        setup=setup,
+        demand=demand,
+        concurrency=wish.concurrency or concurrency,
+    )
+
+
+def _setups(wish: Wish, placement: Placement, count: int) -> Iterator[EngineSetup]:
+    device_bytes = int(placement.accelerator.memory_gib * GIB)
+    first = LARGE_DEVICE_TOKENS if device_bytes >= LARGE_DEVICE_BYTES else STEP_TOKENS
+    base = EngineSetup(
+        catalog=placement.catalog,
+        architecture_key=wish.variant.architecture or "",
+        scheme=placement.checkpoint.scheme,
+        engine=placement.version.engine,
+        version=version_tuple(placement.version.version),
+        tensor_parallel_size=count,
+        device_bytes=device_bytes,
+        utilization=UTILIZATION,
+        batched_tokens=first,
+        max_sequences=wish.concurrency or DEFAULT_SEQUENCES,
+        images="image" in wish.variant.modalities,
+    )
+    yield base
+    for tokens, sequences in SMALLEST_STEPS:
+        yield replace(base, batched_tokens=tokens, max_sequences=wish.concurrency or sequences)
+
+
+def _place_words(wish: Wish, placement: Placement, count: int) -> str:
+    precision = placement.checkpoint.precision.value
+    place = f"{count} x {placement.accelerator_key} with {placement.version.engine.value}"
+    return f"{wish.variant_key} in {precision} on {place}"
+
+
+def _does_not_fit(wish: Wish, placement: Placement, count: int, demand: Demand) -> Misfit:
+    cache = demand.cache.request_bytes(wish.context)
+    needed = demand.weights.bytes + cache + demand.overhead_bytes
+    parts = {"weights": demand.weights.bytes, "KV cache": cache, "overhead": demand.overhead_bytes}
+    context = largest_context(demand, wish.context)
+    remedy = f"; the largest context that fits is {context}" if context else ""
+    return Misfit(
+        Reason.DOES_NOT_FIT,
+        f"{_place_words(wish, placement, count)} does not fit: "
+        f"{sum_sentence(needed, parts)} per accelerator for one request of {wish.context} tokens, "
+        f"has {gib(demand.usable_bytes)} GiB usable of {placement.accelerator.memory_gib:.2f}{remedy}",
+        shortfall_bytes=(needed - demand.usable_bytes) * count,
+    )
+
+
+def _too_many(wish: Wish, placement: Placement, count: int, best: tuple[int, EngineSetup, Demand]) -> Misfit:
+    fitting, _, demand = best
+    asked = wish.concurrency or 0
+    each = demand.cache.request_bytes(wish.context)
+    return Misfit(
+        Reason.CONCURRENCY_TOO_HIGH,
+        f"{_place_words(wish, placement, count)} holds {fitting} requests of {wish.context} tokens at once "
+        f"({gib(demand.pool_bytes)} GiB of KV cache, {gib(each)} GiB each) and was asked for {asked}; "
+        f"set maxConcurrentRequests to {fitting} or less, or contextLength lower",
+        shortfall_bytes=(asked - fitting) * each * count,
+    )

@@ -1,0 +1,252 @@
+"""Memory of one accelerator: what the engine may use, what each term takes, what is left for the KV cache.
+
+Every term carries a band. Constants are named with their origin; none is fitted to a single configuration.
+"""
+
+from dataclasses import dataclass
+
+from gemma_operator.api.quantity import GIB, MIB
+from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.catalog.rows import Architecture
+from gemma_operator.planning.attention import attention_specs
+from gemma_operator.planning.kv_cache import (
+    VLLM_DERIVED_TOKENS_SINCE,
+    VLLM_HYBRID_SINCE,
+    KvCache,
+    TensorRTCache,
+    VllmCache,
+)
+from gemma_operator.planning.weights import RUN_TYPE_BYTES, WeightLayout, weight_layout
+
+VLLM_ASYNC_BATCHES_SINCE = (0, 26)
+"""From here tokens in flight count both batches of asynchronous scheduling (vllm PR 47728, issue 49878)."""
+ASYNC_BATCHES = 2
+VLLM_GRAPH_RESERVE_SINCE = (0, 21)
+"""From here the estimated CUDA-graph memory is taken off before the KV pool is sized."""
+LOGIT_BYTES = 10
+"""Per sequence and vocabulary entry while sampling: 2 (16-bit logits) + 4 (float copy) + 4
+(probabilities)."""
+NON_TORCH_BYTES = 256 * MIB
+"""CUDA libraries and workspaces outside the allocator on one card; public logs give 0.1-0.5 GiB."""
+NCCL_BYTES = 384 * MIB
+"""Communicator and all-reduce buffers per rank when there are several; public logs give 0.2-0.6 GiB."""
+CUDA_GRAPH_BYTES = 460 * MIB
+"""Captured graphs of decode batches; public logs give 0.1-0.8 GiB whatever the model's size."""
+HIDDEN_COPIES = 4
+"""Hidden-state tensors alive at the widest point of a layer: input, residual, norm, output."""
+FEED_FORWARD_COPIES = 3
+"""Gate, up and their product."""
+TENSORRT_GRAPH_BYTES = 1024 * MIB
+"""TensorRT-LLM says up to 200 MB per graph; the batch sizes it captures by default share most of it."""
+TENSORRT_RUNTIME_BYTES = 1536 * MIB
+"""PyTorch, cuBLAS, autotuner workspaces of TensorRT-LLM's executor; KAITO's constant for vLLM is 2.3 GiB in
+all."""
+VISION_COPIES = 3
+VISION_PATCH_WIDTH = 1152 * VISION_COPIES + 4304 * 2
+"""Elements alive per image patch in a SigLIP-sized tower: three hidden tensors and two feed-forward ones."""
+PATCHES_PER_IMAGE = 4096
+"""Gemma 3: 896 px in 14-px patches. Gemma 4's default image is 2,520 patches; the larger stands for both."""
+MAX_PROFILED_IMAGES = 4
+"""limit_mm_per_prompt that plans render."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One addend of the sum, with the band it may lie in."""
+
+    name: str
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    formula: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """What is sized: a checkpoint on one engine version and so many accelerators, with its settings."""
+
+    catalog: Catalog
+    architecture_key: str
+    scheme: str
+    engine: EngineName
+    version: tuple[int, ...]
+    tensor_parallel_size: int
+    device_bytes: int
+    """What CUDA reports for one accelerator."""
+    utilization: float
+    """vLLM: of all memory. TensorRT-LLM: of what weights leave."""
+    batched_tokens: int
+    """Tokens that one step evaluates at most."""
+    max_sequences: int
+    kv_element_bytes: int = RUN_TYPE_BYTES
+    images: bool = False
+    cuda_graphs: bool = True
+
+    @property
+    def architecture(self) -> Architecture:
+        """Layer table of the body."""
+        return self.catalog.architectures[self.architecture_key]
+
+    @property
+    def layout(self) -> WeightLayout:
+        """Weights as this engine holds them."""
+        return weight_layout(
+            self.catalog, self.architecture_key, self.scheme, self.engine, self.tensor_parallel_size
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The sum for one accelerator, before any request."""
+
+    usable_bytes: int
+    weights: Term
+    overhead: tuple[Term, ...]
+    cache: KvCache
+
+    @property
+    def overhead_bytes(self) -> int:
+        """Everything beside weights and KV cache."""
+        return sum(term.bytes for term in self.overhead)
+
+    @property
+    def pool_bytes(self) -> int:
+        """What is left for the KV cache; negative when weights and overhead alone do not fit."""
+        return self.usable_bytes - self.weights.bytes - self.overhead_bytes
+
+
+def demand_of(setup: EngineSetup) -> Demand:
+    """The sum of one setup."""
+    if setup.engine is EngineName.TENSORRT_LLM:
+        return _tensorrt(setup)
+    return _vllm(setup)
+
+
+def _vllm(setup: EngineSetup) -> Demand:
+    overhead = [_activations(setup), _non_torch()]
+    if setup.tensor_parallel_size > 1:
+        overhead.append(_nccl())
+    if setup.cuda_graphs and setup.version >= VLLM_GRAPH_RESERVE_SINCE:
+        overhead.append(
+            Term(
+                "CUDA graphs", CUDA_GRAPH_BYTES, 100 * MIB, 800 * MIB, "constant; 0.1-0.8 GiB in public logs"
+            )
+        )
+    return Demand(
+        usable_bytes=int(setup.device_bytes * setup.utilization),
+        weights=_weights(setup),
+        overhead=tuple(overhead),
+        cache=VllmCache(
+            specs=attention_specs(setup.architecture, setup.tensor_parallel_size),
+            element_bytes=setup.kv_element_bytes,
+            tokens_in_flight=tokens_in_flight(setup.version, setup.batched_tokens),
+            hybrid=setup.version >= VLLM_HYBRID_SINCE,
+            derived_tokens=setup.version >= VLLM_DERIVED_TOKENS_SINCE,
+        ),
+    )
+
+
+def tokens_in_flight(version: tuple[int, ...], batched_tokens: int) -> int:
+    """X of the cache rule: batched tokens, doubled where asynchronous scheduling keeps two batches under
+    way."""
+    return batched_tokens * (ASYNC_BATCHES if version >= VLLM_ASYNC_BATCHES_SINCE else 1)
+
+
+def _tensorrt(setup: EngineSetup) -> Demand:
+    weights = _weights(setup)
+    runtime = Term(
+        "runtime",
+        TENSORRT_RUNTIME_BYTES,
+        TENSORRT_RUNTIME_BYTES // 2,
+        2 * TENSORRT_RUNTIME_BYTES,
+        "constant; not yet measured on a GPU",
+    )
+    graphs = Term(
+        "CUDA graphs",
+        TENSORRT_GRAPH_BYTES,
+        TENSORRT_GRAPH_BYTES // 4,
+        2 * TENSORRT_GRAPH_BYTES,
+        "constant; not yet measured on a GPU",
+    )
+    overhead = [_activations(setup), runtime, graphs]
+    if setup.tensor_parallel_size > 1:
+        overhead.append(_nccl())
+    left = setup.device_bytes - weights.bytes
+    reserve = max(0, int(left * (1 - setup.utilization)))
+    peak = setup.layout.load_peak_bytes
+    if peak > sum(term.bytes for term in overhead):
+        extra = peak - sum(term.bytes for term in overhead)
+        overhead.append(
+            Term("loading peak", extra, 0, extra, "second copy of the per-layer embedding while loading")
+        )
+    return Demand(
+        usable_bytes=setup.device_bytes - reserve,
+        weights=weights,
+        overhead=tuple(overhead),
+        cache=TensorRTCache(
+            specs=attention_specs(setup.architecture, setup.tensor_parallel_size),
+            element_bytes=setup.kv_element_bytes,
+            chunk_tokens=setup.batched_tokens,
+        ),
+    )
+
+
+def _weights(setup: EngineSetup) -> Term:
+    loaded = setup.layout.loaded_bytes
+    return Term(
+        "weights", loaded, int(loaded * 0.99), int(loaded * 1.02), "tensor groups, rotary tables, buffers"
+    )
+
+
+def _non_torch() -> Term:
+    return Term("runtime", NON_TORCH_BYTES, 100 * MIB, 512 * MIB, "constant; 0.1-0.5 GiB in public logs")
+
+
+def _nccl() -> Term:
+    return Term("NCCL", NCCL_BYTES, 200 * MIB, 600 * MIB, "constant; 0.2-0.6 GiB in public logs")
+
+
+def _activations(setup: EngineSetup) -> Term:
+    """Peak of one step: the widest of feed-forward, sampling and image encoder, which do not coincide."""
+    architecture, ranks = setup.architecture, setup.tensor_parallel_size
+    per_token = HIDDEN_COPIES * architecture.hidden_size
+    per_token += FEED_FORWARD_COPIES * architecture.widest_feed_forward // ranks
+    if architecture.experts:
+        routed = architecture.experts.active
+        per_token += routed * (
+            FEED_FORWARD_COPIES * architecture.experts.width // ranks + architecture.hidden_size
+        )
+    text = setup.batched_tokens * per_token * RUN_TYPE_BYTES
+    sampling = min(setup.max_sequences, setup.batched_tokens) * architecture.vocabulary * LOGIT_BYTES
+    vision = 0
+    if setup.images and architecture.parameters.vision:
+        vision = MAX_PROFILED_IMAGES * PATCHES_PER_IMAGE * VISION_PATCH_WIDTH * RUN_TYPE_BYTES
+    peak = max(text, sampling, vision)
+    return Term(
+        "activations", peak, int(peak * 0.6), int(peak * 1.6), "max(feed-forward, sampling, image encoder)"
+    )
+
+
+def concurrency_that_fits(demand: Demand, context: int) -> int:
+    """Whole requests of that length that the pool holds."""
+    if demand.pool_bytes <= 0:
+        return 0
+    return int(demand.cache.capacity(demand.pool_bytes, context).concurrency)
+
+
+def largest_context(demand: Demand, maximum: int, step: int = 64) -> int:
+    """Largest multiple of `step` that fits one request, up to `maximum`; 0 when none does."""
+    low, high = 0, maximum // step
+    while low < high:
+        middle = (low + high + 1) // 2
+        if demand.cache.request_bytes(middle * step) <= demand.pool_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * step
+
+
+def gib_text(value: int) -> str:
+    """Bytes as `12.34 GiB`."""
+    return f"{value / GIB:.2f} GiB"
