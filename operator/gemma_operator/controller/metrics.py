@@ -1,0 +1,81 @@
+"""What the operator counts of itself, for Prometheus."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gemma_operator.kube.apiserver import Request
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds include the objective that a change reaches its children within 1 s."""
+
+
+class Metrics:
+    """All metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconcile_seconds = Histogram(
+            "gemma_operator_reconcile_seconds",
+            "Duration of one reconcile.",
+            ["outcome"],
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.queue_seconds = Histogram(
+            "gemma_operator_queue_seconds",
+            "How long a GemmaDeployment was ready before a worker took it.",
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self._requests = Counter(
+            "gemma_operator_api_requests",
+            "Requests to the Kubernetes API. Code 0: no answer.",
+            ["method", "resource", "code"],
+            registry=self.registry,
+        )
+        self._depth = Gauge(
+            "gemma_operator_queue_depth",
+            "GemmaDeployments that are ready and have no worker.",
+            registry=self.registry,
+        )
+
+    def observe_request(self, request: Request, code: int) -> None:
+        """Count a request by its resource, not by its object."""
+        self._requests.labels(request.method, resource_of(request.path), str(code)).inc()
+
+    def follow_depth(self, depth: Callable[[], int]) -> None:
+        """Read the queue's depth when asked for it."""
+        self._depth.set_function(depth)
+
+    def follow_watches(self, ages: Callable[[], Mapping[str, float]]) -> None:
+        """Read the age of each watch, by plural, when asked for it."""
+        self.registry.register(_WatchAges(ages))
+
+
+class _WatchAges(Collector):
+    def __init__(self, ages: Callable[[], Mapping[str, float]]) -> None:
+        self._ages = ages
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "gemma_operator_watch_age_seconds",
+            "Time since anything, bookmarks included, was heard on the oldest watch of a resource.",
+            labels=["resource"],
+        )
+        for plural, age in self._ages().items():
+            family.add_metric([plural], age)
+        return [family]
+
+
+def resource_of(path: str) -> str:
+    """The plural, with its subresource, in a path of the API: `gemmadeployments/status`."""
+    parts = path.strip("/").split("/")
+    parts = parts[3:] if parts[0] == "apis" else parts[2:]
+    if not parts:
+        return "discovery"
+    if parts[0] == "namespaces" and len(parts) > 2:
+        parts = parts[2:]
+    return "/".join([parts[0], *parts[2:3]])

@@ -1,0 +1,66 @@
+"""The whole operator: watches, workers, ports and kopf, put together and run until it is told to stop."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import kopf
+
+from gemma_operator.catalog import load_catalog
+from gemma_operator.controller.basis import Basis
+from gemma_operator.controller.handlers import registry_for, settings_for
+from gemma_operator.controller.health import Health, Ports, served
+from gemma_operator.controller.metrics import Metrics
+from gemma_operator.controller.queue import WorkQueue
+from gemma_operator.controller.trigger import Trigger
+from gemma_operator.controller.worker import Worker
+from gemma_operator.kube.apiserver import ApiServer
+from gemma_operator.kube.cluster import KubernetesCluster, follow, informers
+from gemma_operator.kube.index import Index
+from gemma_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+
+def now() -> str:
+    """RFC 3339, UTC, in seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def run(settings: OperatorSettings, ports: Ports) -> None:
+    """Run the operator until SIGTERM or SIGINT. Raises ClusterError when there is no cluster to reach."""
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        api = await ApiServer.connect(metrics.observe_request)
+        stack.push_async_callback(api.close)
+        index, queue = Index(), WorkQueue()
+        cluster = KubernetesCluster(api, index)
+        basis = Basis(settings, load_catalog())
+        trigger = Trigger(index, queue)
+        watches = informers(api, index, settings.watch_namespaces, trigger.changed)
+        health = Health(watches)
+        metrics.follow_depth(lambda: len(queue))
+        metrics.follow_watches(health.ages)
+        used = await stack.enter_async_context(served(health, metrics.registry, ports))
+        logger.info("probes on port %d, metrics on port %d", used.health, used.metrics)
+        await cluster.await_definition()
+        worker = Worker(queue, cluster, basis, now, metrics)
+        async with asyncio.TaskGroup() as group:
+            synced = asyncio.Event()
+            background = [group.create_task(follow(watches, synced.set), name="watches")]
+            await synced.wait()
+            logger.info("%d objects known, %d watches", len(index), len(watches))
+            background += [
+                group.create_task(worker.run(), name=f"worker {number}")
+                for number in range(settings.max_concurrent_reconciles)
+            ]
+            await kopf.operator(
+                registry=registry_for(trigger.seen, api.credentials),
+                settings=settings_for(),
+                standalone=True,
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
+            )
+            for task in background:
+                task.cancel()
