@@ -19,7 +19,7 @@ MIRROR_NAMESPACE = "weights-mirror"
 MIRROR_MANIFESTS = REPOSITORY_ROOT / "devcluster" / "mirror" / "manifests.yaml"
 MIRROR_IMAGE = "localhost/gemma-operator/weights-mirror:latest"
 """What the manifests write; replaced by the built reference."""
-MIRROR_ENDPOINT = f"http://weights-mirror.{MIRROR_NAMESPACE}.svc"
+MIRROR_ENDPOINT = f"http://weights-mirror.{MIRROR_NAMESPACE}.svc:8080"
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/warn": "restricted",
