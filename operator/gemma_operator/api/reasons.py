@@ -113,3 +113,11 @@ class Reason(StrEnum):
     """The Kubernetes API failed; the operator tries again."""
     INTERNAL_ERROR = "InternalError"
     """A defect of the operator; its log has the trace."""
+
+
+_BY_NAME = {reason.value: reason for reason in Reason}
+
+
+def reason_named(name: object) -> Reason | None:
+    """The reason of that name; None for one that only another version knows."""
+    return _BY_NAME.get(name) if isinstance(name, str) else None

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from gemma_operator.api.manifest import SERVING, endpoint_url, selector_labels
 from gemma_operator.api.quantity import gib
-from gemma_operator.api.reasons import ConditionType, Reason
+from gemma_operator.api.reasons import ConditionType, Reason, reason_named
 from gemma_operator.api.v1alpha1 import (
     Condition,
     ConditionStatus,
@@ -48,7 +50,7 @@ def next_status(
 
     Told its own answer as `previous` it answers the same: a status is written only when something changed.
     """
-    before = GemmaDeploymentStatus.model_validate(previous)
+    before = read_status(previous)
     plan = outcome if isinstance(outcome, Plan) else None
     planned = _planned(outcome)
     weights = _weights(spec, plan, observed, before, now)
@@ -82,7 +84,7 @@ def next_status(
 
 def interrupted_status(previous: Status, generation: int, reason: Reason, message: str, now: str) -> Status:
     """What to say when reconciling itself failed (Forbidden, NameTaken, a defect): the rest stands."""
-    before = GemmaDeploymentStatus.model_validate(previous)
+    before = read_status(previous)
     kept = [condition for condition in before.conditions if condition.type != ConditionType.READY]
     verdict = Verdict.false(reason, message)
     ready = _condition(ConditionType.READY, verdict, generation, before, now)
@@ -92,13 +94,32 @@ def interrupted_status(previous: Status, generation: int, reason: Reason, messag
 
 def transitions(previous: Status, following: Status) -> list[Transition]:
     """Conditions whose status or reason changed, in order. A first Unknown is no news."""
-    before = {c.type: (c.status, c.reason) for c in GemmaDeploymentStatus.model_validate(previous).conditions}
+    before = {c.type: (c.status, c.reason) for c in read_status(previous).conditions}
     return [
         Transition(ConditionType(condition.type), condition.status, condition.reason, condition.message)
-        for condition in GemmaDeploymentStatus.model_validate(following).conditions
+        for condition in read_status(following).conditions
         if before.get(condition.type) != (condition.status, condition.reason)
         and not (condition.type not in before and condition.status is ConditionStatus.UNKNOWN)
     ]
+
+
+def read_status(stored: Status) -> GemmaDeploymentStatus:
+    """The status as it is stored; of one that another version wrote, what this one understands."""
+    try:
+        return GemmaDeploymentStatus.model_validate(stored)
+    except ValidationError:
+        conditions = stored.get("conditions")
+        readable = [_read_condition(c) for c in conditions] if isinstance(conditions, list) else []
+        return GemmaDeploymentStatus(
+            conditions=[condition for condition in readable if condition is not None]
+        )
+
+
+def _read_condition(stored: Any) -> Condition | None:
+    try:
+        return Condition.model_validate(stored)
+    except ValidationError:
+        return None
 
 
 def _planned(outcome: Plan | Refusal | None) -> Verdict:
@@ -122,9 +143,10 @@ def _weights(
     if spec is not None and plan is not None:
         return weights_verdict(spec, plan, observed, now)
     stood = next((c for c in before.conditions if c.type == ConditionType.WEIGHTS_READY), None)
-    if stood is None or observed.deployment is None:
+    reason = reason_named(stood.reason) if stood is not None else None
+    if stood is None or reason is None or observed.deployment is None:
         return Verdict.unknown(Reason.WAITING, "waits for a plan")
-    return Verdict(stood.status, Reason(stood.reason), stood.message)
+    return Verdict(stood.status, reason, stood.message)
 
 
 def _roll_up(verdicts: dict[ConditionType, Verdict]) -> Verdict:

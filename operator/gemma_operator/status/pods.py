@@ -7,7 +7,7 @@ from typing import Any
 
 from gemma_operator.api.manifest import SERVING, Manifest
 from gemma_operator.api.quantity import gib, parse_bytes
-from gemma_operator.api.reasons import Reason
+from gemma_operator.api.reasons import Reason, reason_named
 
 WEIGHTS_CONTAINER = "weights"
 
@@ -120,8 +120,7 @@ def _fetch_failure(pod: Manifest, container: Manifest, ended: Manifest, report: 
     if ended.get("reason") == "OOMKilled":
         return _out_of_memory(pod, container["name"])
     message = report.get("message") or last_line(ended.get("message") or "")
-    known = {reason.value: reason for reason in Reason}
-    reason = known.get(str(report.get("reason")), Reason.FETCH_FAILED)
+    reason = reason_named(report.get("reason")) or Reason.FETCH_FAILED
     return Trouble(reason, message or f"the fetcher ended with exit code {ended.get('exitCode')}")
 
 

@@ -1,0 +1,221 @@
+from typing import Any
+
+import pytest
+
+from gemma_operator.api.manifest import Manifest
+from gemma_operator.api.reasons import Reason
+from gemma_operator.api.v1alpha1 import ConditionStatus
+from gemma_operator.status.observed import observe
+from gemma_operator.status.pods import last_line
+from gemma_operator.status.podsready import pods_verdict
+from gemma_operator.status.verdict import Verdict
+from support.children import (
+    EARLIER,
+    LATER,
+    NOW,
+    condition,
+    deployment,
+    end,
+    ended,
+    pod,
+    replica_set,
+    running,
+    serving,
+    unscheduled,
+    waiting,
+    warning,
+)
+from support.plans import CPU_PLAN, OWNER, spec_of
+
+
+def verdict(*children: Manifest, events: tuple[Manifest, ...] = (), **fields: Any) -> Verdict:
+    return pods_verdict(spec_of(**fields), CPU_PLAN, observe(OWNER, children, events))
+
+
+def verdict_of_pod(troubled: Manifest, *events: Manifest) -> Verdict:
+    return verdict(deployment(replicas=1, updatedReplicas=1), replica_set(), troubled, events=events)
+
+
+def test_all_replicas_of_the_current_template_ready() -> None:
+    answer = verdict(serving(2))
+    assert (answer.status, answer.reason) == (ConditionStatus.TRUE, Reason.PODS_READY)
+    assert answer.message == "2 of 2 replicas take requests"
+
+
+def test_without_a_deployment_nothing_can_be_said() -> None:
+    assert verdict().status is ConditionStatus.UNKNOWN
+
+
+def test_a_deployment_that_its_controller_has_not_seen_yet_is_not_done() -> None:
+    stale = serving(1)
+    stale["metadata"]["generation"] = 2
+    assert verdict(stale).reason is Reason.UPDATING
+
+
+def test_a_rollout_says_how_far_it_is() -> None:
+    answer = verdict(deployment(desired=2, replicas=3, updatedReplicas=1, readyReplicas=2))
+    assert answer == Verdict.false(Reason.UPDATING, "1 of 2 replicas are updated, 2 take requests")
+
+
+def test_some_of_the_replicas() -> None:
+    answer = verdict(deployment(desired=3, replicas=3, updatedReplicas=3, readyReplicas=1))
+    assert answer == Verdict.false(Reason.DEGRADED, "1 of 3 replicas take requests")
+
+
+def test_loading() -> None:
+    answer = verdict_of_pod(pod(containers=[running("triton"), running("gateway")]))
+    assert answer.reason is Reason.STARTING
+
+
+def test_the_schedulers_own_words_and_what_was_asked() -> None:
+    words = "0/12 nodes are available: 12 Insufficient nvidia.com/gpu."
+    asked = {"nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-l4"}}
+    answer = verdict_of_pod(pod(conditions=[unscheduled(words)], spec=asked))
+    assert answer.reason is Reason.UNSCHEDULABLE
+    assert answer.message == f"{words} (asked for nodes with cloud.google.com/gke-accelerator=nvidia-l4)"
+
+
+@pytest.mark.parametrize(
+    "reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"]
+)
+def test_the_kubelets_own_words_about_an_image(reason: str) -> None:
+    answer = verdict_of_pod(
+        pod(init=[waiting("repository", reason, 'Back-off pulling image "x": not found')])
+    )
+    assert answer.reason is Reason.IMAGE_PULL_FAILED
+    assert answer.message == 'container repository: Back-off pulling image "x": not found'
+
+
+def test_a_crash_is_told_by_its_last_line() -> None:
+    trace = "Traceback (most recent call last):\n  File x\nValueError: no such folder: /weights/x\n"
+    answer = verdict_of_pod(pod(containers=[waiting("triton", "CrashLoopBackOff", last=end(1, trace))]))
+    assert answer.reason is Reason.CRASH_LOOP
+    assert answer.message == (
+        "container triton ended with exit code 1 after 2 restarts: ValueError: no such folder: /weights/x"
+    )
+
+
+def test_a_crash_stays_told_while_the_container_tries_again() -> None:
+    retrying = pod(containers=[running("triton", last=end(1, "boom")), running("gateway")])
+    assert verdict_of_pod(retrying).reason is Reason.CRASH_LOOP
+
+
+def test_a_crash_before_the_pod_was_last_ready_is_history() -> None:
+    conditions = [condition("Ready", "False", at=LATER)]
+    unready = pod(containers=[running("triton", since=NOW, last=end(1, "boom"))], conditions=conditions)
+    assert verdict_of_pod(unready).reason is Reason.STARTING
+
+
+def test_a_container_that_should_run_on_may_not_end_well_either() -> None:
+    answer = verdict_of_pod(pod(containers=[ended("gateway", 0)]))
+    assert answer.message == "container gateway ended with exit code 0"
+
+
+def test_an_init_container_that_has_done_its_work_is_no_trouble() -> None:
+    assert verdict_of_pod(pod(init=[ended("repository", 0)])).reason is Reason.STARTING
+
+
+def test_killed_for_memory_shows_limit_and_plan_side_by_side() -> None:
+    killed = end(137, reason="OOMKilled")
+    answer = verdict_of_pod(pod(containers=[waiting("triton", "CrashLoopBackOff", last=killed)]))
+    assert answer.reason is Reason.OUT_OF_MEMORY
+    assert answer.message == (
+        "container triton was killed for memory at its limit of 2.00 GiB; the plan counts weights 0.24 + KV"
+        " cache 0.12 + overhead 0.25 of 2.00 GiB in the triton container, and 2.00 GiB of host memory; raise"
+        " hardware.memory, or lower model.contextLength or capacity.maxConcurrentRequests"
+    )
+
+
+def test_a_missing_secret_is_told_in_the_kubelets_words() -> None:
+    answer = verdict_of_pod(
+        pod(containers=[waiting("gateway", "CreateContainerConfigError", 'secret "keys" not found')])
+    )
+    assert answer == Verdict.false(Reason.CONTAINER_REFUSED, 'container gateway: secret "keys" not found')
+
+
+def test_a_volume_that_does_not_mount_is_told_by_its_event() -> None:
+    stuck = pod(init=[waiting("repository", "PodInitializing")])
+    events = [warning(stuck, "older", at=EARLIER), warning(stuck, "Multi-Attach error for volume x", at=NOW)]
+    answer = verdict_of_pod(stuck, *events)
+    assert answer.reason is Reason.VOLUME_UNAVAILABLE
+    assert "Multi-Attach error" in answer.message
+
+
+def test_an_eviction_is_told_in_the_kubelets_words() -> None:
+    answer = verdict_of_pod(
+        pod(phase="Failed", reason="Evicted", message="The node was low on: ephemeral-storage")
+    )
+    assert answer.reason is Reason.EVICTED
+    assert "low on: ephemeral-storage" in answer.message
+
+
+def test_refused_pods_are_told_in_the_api_servers_words() -> None:
+    words = 'pods "x" is forbidden: exceeded quota: gpus'
+    failure = {**condition("ReplicaFailure", "True", words), "reason": "FailedCreate"}
+    assert verdict(deployment(conditions=[failure])) == Verdict.false(Reason.PODS_REJECTED, words)
+    assert verdict(deployment(), replica_set(conditions=[failure])).reason is Reason.PODS_REJECTED
+
+
+def test_a_rollout_past_its_deadline() -> None:
+    stalled = condition("Progressing", "False", "ReplicaSet x has timed out progressing.")
+    assert (
+        verdict(deployment(replicas=1, updatedReplicas=1, conditions=[stalled])).reason
+        is Reason.START_TIMEOUT
+    )
+
+
+def test_trouble_of_new_pods_does_not_hide_that_old_ones_serve() -> None:
+    answer = verdict(
+        deployment(replicas=2, updatedReplicas=1, readyReplicas=1),
+        replica_set(),
+        pod(containers=[waiting("triton", "CrashLoopBackOff", last=end(1, "boom"))]),
+    )
+    assert answer.message.endswith("boom (1 of 1 replica serve meanwhile)")
+
+
+def test_old_pods_and_leaving_pods_have_no_say() -> None:
+    broken = {"containers": [waiting("triton", "CrashLoopBackOff", last=end(1, "boom"))]}
+    old = pod("assistant-old-a", "old", **broken)
+    leaving = pod("assistant-new-b", **broken)
+    leaving["metadata"]["deletionTimestamp"] = NOW
+    answer = verdict(
+        deployment(replicas=2, updatedReplicas=1), replica_set("old", 1), replica_set(), old, leaving, pod()
+    )
+    assert answer.reason is Reason.UPDATING
+
+
+def test_the_children_of_others_are_not_looked_at() -> None:
+    foreign = deployment(owner_uid="somebody")
+    stray = pod(owner="replicaset-of-somebody", containers=[waiting("triton", "ImagePullBackOff", "x")])
+    assert observe(OWNER, [foreign, replica_set(), stray]).deployment is None
+    assert observe(OWNER, [deployment(), replica_set(), stray]).pods == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"suspend": True}, "suspend is true"), ({"replicas": 0}, "replicas is 0")],
+)
+def test_nothing_wanted(fields: dict[str, Any], words: str) -> None:
+    answer = verdict(deployment(desired=0), **fields)
+    assert answer.reason is Reason.SUSPENDED
+    assert words in answer.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("one\ntwo\n\n", "two"),
+        (
+            "E model.cc] Internal: KeyError: 'x'\nI server.cc] +--+\n"
+            "error: creating server: Internal - failed to load all models\n",
+            "E model.cc] Internal: KeyError: 'x'",
+        ),
+        (
+            "error: creating server: Internal - failed to load all models",
+            "error: creating server: Internal - failed to load all models",
+        ),
+    ],
+)
+def test_the_line_that_explains(text: str, line: str) -> None:
+    assert last_line(text) == line
