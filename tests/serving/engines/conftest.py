@@ -1,0 +1,25 @@
+"""The engines under the conformance suite: each entry says what is real about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from gemma_serving.engines import Engine
+from support.engine_cases import CASES, EngineCase
+
+
+@pytest.fixture(scope="module", params=list(CASES), ids=str)
+def case(request: pytest.FixtureRequest) -> EngineCase:
+    return CASES[request.param]()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(case: EngineCase) -> AsyncIterator[Engine]:
+    """One loaded engine for the whole module."""
+    engine = case.create()
+    await engine.load(case.config)
+    yield engine
+    await engine.close()
