@@ -80,8 +80,8 @@ class PodSettings(Settings):
     """Tolerations of every pod."""
     gateway: ContainerSettings = Field(default=ContainerSettings())
     """Resources of the gateway container and of the `repository` init container."""
-    weights: ContainerSettings = Field(default=ContainerSettings(cpu="250m", memory="1Gi"))
-    """Resources of whatever fetches weights: hf-xet holds chunks of several files in memory."""
+    weights: ContainerSettings = Field(default=ContainerSettings(cpu="250m"))
+    """Resources of whatever fetches weights; hashing takes a core while there is one."""
 
 
 class NetworkPolicySettings(Settings):

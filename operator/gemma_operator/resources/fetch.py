@@ -44,8 +44,7 @@ def weights_container(plan: Plan, settings: OperatorSettings) -> Manifest:
             f"--target={WEIGHTS_FOLDER}",
             *(f"--file={pattern}" for pattern in weights.files),
         ],
-        # Whatever the hub's client writes (cache, locks, resume files) goes to the volume, not to the node.
-        "env": [variable("HF_HOME", f"{WEIGHTS_FOLDER}/.huggingface"), variable("HOME", TEMPORARY_FOLDER)],
+        "env": [variable("HOME", TEMPORARY_FOLDER)],
         "resources": own_resources(settings.pods.weights),
         "volumeMounts": [
             mount(WEIGHTS_VOLUME, WEIGHTS_FOLDER),
