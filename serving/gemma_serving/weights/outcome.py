@@ -1,0 +1,71 @@
+"""How a fetch ends: a reason in the operator's words, a sentence for a person, and how far it came."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reasons of the condition WeightsReady that a fetch can give; the operator copies them as they are."""
+
+    WEIGHTS_READY = "WeightsReady"
+    FETCHING = "Fetching"
+    WEIGHTS_PENDING = "WeightsPending"
+    TOKEN_REQUIRED = "TokenRequired"
+    ACCESS_DENIED = "AccessDenied"
+    NOT_FOUND = "NotFound"
+    CORRUPT = "Corrupt"
+    NO_SPACE = "NoSpace"
+    FETCH_FAILED = "FetchFailed"
+
+
+MESSAGE_LIMIT = 2048
+"""Characters. The kubelet keeps 4,096 bytes of a termination message and would cut the JSON in two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Final result, or progress so far; sizes in bytes."""
+
+    reason: Reason
+    message: str
+    revision: str | None = None
+    """Commit that the revision was resolved to."""
+    bytes_done: int = 0
+    bytes_total: int = 0
+
+    def to_json(self) -> str:
+        """One line."""
+        message = (
+            self.message if len(self.message) <= MESSAGE_LIMIT else self.message[: MESSAGE_LIMIT - 1] + "…"
+        )
+        fields = {**asdict(self), "message": message}
+        return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+class WeightsError(Exception):
+    """The fetch cannot go on; the text says what is needed, what there is, and what to do."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SourceUnavailableError(Exception):
+    """The source did not answer, or broke off: worth another try."""
+
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def human_bytes(count: float) -> str:
+    """Bytes in decimal units, as hubs and volumes are labelled.
+
+    >>> human_bytes(253_113_024)
+    '253.1 MB'
+    """
+    for unit in _UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {_UNITS[-1]}"
