@@ -138,18 +138,18 @@ class Handler(BaseHTTPRequestHandler):
         if file is None:
             self._error(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
             return
-        about = {"X-Repo-Commit": commit, "X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.etag}"'}
+        about = _about(file, commit)
         if file.sha256 is None:
-            self._send_file(repository, file, {**about, "ETag": f'"{file.etag}"'})
+            self._send_file(repository, file, about)
             return
         location = f"http://{self.headers.get('Host')}/large-files/{repository}/{name}"
-        self._answer(302, b"", {**about, "ETag": f'"{file.etag}"', "Location": location})
+        self._answer(302, b"", {**about, "Location": location})
 
     def _large_file(self, repository: str, name: str) -> None:
         found = self._repository(repository, "main")
         file = next((each for each in found[0] if each.name == name), None) if found else None
-        if file is not None:
-            self._send_file(repository, file, {"ETag": f'"{file.etag}"'})
+        if found is not None and file is not None:
+            self._send_file(repository, file, _about(file, found[1]))
         elif found is not None:
             self._error(404, "NotFound", f"no such file: {name}")
 
@@ -249,6 +249,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """http.server's own line per request says nothing that `requests` does not."""
+
+
+def _about(file: HubFile, commit: str) -> dict[str, str]:
+    etag = f'"{file.etag}"'
+    return {"X-Repo-Commit": commit, "X-Linked-Size": str(file.size), "X-Linked-ETag": etag, "ETag": etag}
 
 
 def _large_file_entry(file: HubFile) -> dict[str, object]:
