@@ -22,8 +22,7 @@ Clock = Callable[[], str]
 
 
 async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock) -> None:
-    """Bring the children and the status of one GemmaDeployment to where they should be; twice is as good as
-    once.
+    """Bring children and status of one GemmaDeployment where they should be; a second run writes nothing.
 
     A refusal applies nothing, so that an edit which cannot be served leaves what serves. Raises ClusterError.
     """
@@ -54,7 +53,7 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
 def parse_spec(resource: Manifest) -> GemmaDeploymentSpec | Refusal:
     """The spec as this operator understands it; the API server may have checked it with another version."""
     try:
-        return GemmaDeploymentSpec.model_validate(resource["spec"])
+        return GemmaDeploymentSpec.model_validate(resource.get("spec"))
     except ValidationError as error:
         problems = (
             f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

@@ -68,7 +68,7 @@ class Index:
 
     def discard(self, key: ObjectKey, version: int) -> ObjectKey | None:
         """Forget an object deleted at `version`; returns the GemmaDeployment it concerned."""
-        self._deleted[key] = version
+        self._deleted[key] = max(version, self._deleted.get(key, 0))
         self._deleted.move_to_end(key)
         if len(self._deleted) > _REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)

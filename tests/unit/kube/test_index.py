@@ -1,0 +1,141 @@
+"""The index: newest wins, in whatever order things arrive."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemma_operator.api.base import API_VERSION, KIND
+from gemma_operator.api.manifest import OWNER_LABEL, Manifest, ObjectKey, object_key
+from gemma_operator.kube.index import Index
+
+OWNER = ObjectKey(API_VERSION, KIND, "team-a", "assistant")
+
+
+def service(version: int, port: int = 80, owner: str | None = "assistant") -> Manifest:
+    labels = {} if owner is None else {OWNER_LABEL: owner}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "s", "namespace": "team-a", "uid": "u", "resourceVersion": str(version), "labels": labels
+        },
+        "spec": {"ports": [{"port": port}]},
+    }  # fmt: skip
+
+
+def event(version: int, about: str = "s") -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "s.1", "namespace": "team-a", "uid": "e", "resourceVersion": str(version)},
+        "involvedObject": {"apiVersion": "v1", "kind": "Service", "namespace": "team-a", "name": about},
+        "type": "Warning",
+        "message": "no endpoints",
+    }
+
+
+KEY = object_key(service(1))
+
+
+def test_an_answer_overtaken_by_the_watch_is_ignored() -> None:
+    index = Index()
+    index.put(service(5, port=81))
+    assert not index.put(service(4, port=80))
+    found = index.get(KEY)
+    assert found is not None
+    assert found["spec"]["ports"] == [{"port": 81}]
+    assert found["metadata"]["resourceVersion"] == "5"
+
+
+def test_an_answer_overtaken_by_a_deletion_does_not_bring_the_object_back() -> None:
+    index = Index()
+    index.put(service(4))
+    index.discard(KEY, 6)
+    assert not index.put(service(5))
+    assert index.get(KEY) is None
+
+
+def test_an_object_made_anew_after_its_deletion_is_known() -> None:
+    index = Index()
+    index.discard(KEY, 6)
+    assert index.put(service(7))
+
+
+def test_a_late_deletion_does_not_remove_the_object_made_anew() -> None:
+    index = Index()
+    index.put(service(7))
+    assert index.discard(KEY, 6) is None
+    assert index.get(KEY) is not None
+
+
+def test_a_new_version_that_says_nothing_new_is_no_change() -> None:
+    index = Index()
+    assert index.put(service(1))
+    assert not index.put(service(2))
+    assert index.put(service(3, port=81))
+
+
+def test_children_are_found_by_label_and_move_with_it() -> None:
+    index = Index()
+    index.put(service(1))
+    assert [child["kind"] for child in index.children(OWNER)] == ["Service"]
+    index.put(service(2, owner=None))
+    assert index.children(OWNER) == ()
+
+
+def test_a_warning_belongs_to_whom_its_object_belongs() -> None:
+    index = Index()
+    assert not index.put(event(2))
+    index.put(service(1))
+    assert index.put(event(3))
+    assert [child["kind"] for child in index.children(OWNER)] == ["Event", "Service"]
+    assert not index.put({**event(4, about="other"), "metadata": {**event(4)["metadata"], "name": "o.1"}})
+
+
+def test_a_list_removes_what_it_does_not_name_but_nothing_newer_than_itself() -> None:
+    index = Index()
+    index.put(service(5))
+    assert index.retain("Service", None, set(), version=4) == []
+    assert index.get(KEY) is not None
+    assert index.retain("Service", "team-b", set(), version=9) == []
+    assert index.retain("Service", "team-a", {KEY}, version=9) == []
+    assert index.retain("Service", "team-a", set(), version=9) == [OWNER]
+    assert index.get(KEY) is None
+
+
+def test_all_gives_the_same_tuple_until_something_changes() -> None:
+    index = Index()
+    index.put(service(1))
+    first = index.all("Service")
+    index.put(service(2))
+    assert index.all("Service") is first
+    index.put(service(3, port=81))
+    assert index.all("Service") is not first
+
+
+def test_what_is_read_is_a_copy() -> None:
+    index = Index()
+    index.put(service(1))
+    index.children(OWNER)[0]["spec"]["ports"].clear()
+    assert index.children(OWNER)[0]["spec"]["ports"] == [{"port": 80}]
+
+
+changes = st.lists(st.booleans(), min_size=1, max_size=8)
+
+
+@given(changes, st.randoms())
+def test_arrival_order_does_not_matter(history: list[bool], random: Any) -> None:
+    """Each version either exists or is a deletion; shuffled, the last one still decides."""
+    arrivals = list(enumerate(history, start=1))
+    random.shuffle(arrivals)
+    index = Index()
+    for version, exists in arrivals:
+        if exists:
+            index.put(service(version, port=version))
+        else:
+            index.discard(KEY, version)
+    found = index.get(KEY)
+    assert (found is not None) == history[-1]
+    if found is not None:
+        assert found["spec"]["ports"] == [{"port": len(history)}]
