@@ -102,7 +102,7 @@ class Reason(StrEnum):
 
     # any condition
     WAITING = "Waiting"
-    """An earlier condition is not True yet."""
+    """Something else has to happen first; the message says what."""
     NAME_TAKEN = "NameTaken"
     """An object of the needed name exists and belongs to somebody else."""
     FORBIDDEN = "Forbidden"

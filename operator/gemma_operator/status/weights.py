@@ -81,7 +81,7 @@ def _of_pods(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
         return Verdict.true(Reason.FETCHED_BY_PODS, f"every pod fetches its own copy of {_source(weights)}")
     if any(report is not None and report.is_running for report in reports):
         return Verdict.false(Reason.FETCHING, f"pods fetch {_source(weights)}")
-    return Verdict.unknown(Reason.FETCHED_BY_PODS, f"no pod has fetched {_source(weights)} yet")
+    return Verdict.unknown(Reason.WAITING, f"no pod has begun to fetch {_source(weights)}")
 
 
 def _standing_failure(report: FetchReport | None, now: str) -> Trouble | None:
