@@ -18,7 +18,7 @@ Path = tuple[str, ...]
 
 
 class ApiDouble:
-    """Answers what `ApiServer.send` is given. `before` and `after` are called around each write; they may raise."""
+    """Answers what `ApiServer.send` is given. `before` and `after` are called around writes and may raise."""
 
     def __init__(self) -> None:
         self.objects: dict[ObjectKey, Manifest] = {}
