@@ -1,7 +1,7 @@
 """The addresses and names of a cluster, all derived from its index.
 
-A cluster owns one /16, `10.(BASE + index).0.0`: a link between the host and the cluster's machine, the pods and
-the Services. No two clusters share an address, and the host needs one route per cluster.
+A cluster owns one /16, `10.(BASE + index).0.0`: a link between the host and the cluster's machine, the
+pods and the Services. No two clusters share an address, and the host needs one route per cluster.
 """
 
 import ipaddress
@@ -31,6 +31,7 @@ class Addresses:
 
     @property
     def network(self) -> IPv4Network:
+        """All of the cluster's addresses; the host routes them through the link."""
         return IPv4Network(f"10.{FIRST_SECOND_OCTET + self.index}.0.0/16")
 
     @property
@@ -40,6 +41,7 @@ class Addresses:
 
     @property
     def host(self) -> IPv4Address:
+        """The host's end of the link: where pods find servers of this machine."""
         return self.link[1]
 
     @property
@@ -49,22 +51,27 @@ class Addresses:
 
     @property
     def pods(self) -> IPv4Network:
+        """Pod addresses of all nodes."""
         return IPv4Network(f"{self.network.network_address + 0x4000}/18")
 
     @property
     def services(self) -> IPv4Network:
+        """Cluster IPs."""
         return IPv4Network(f"{self.network.network_address + 0x8000}/20")
 
     @property
     def api_service(self) -> IPv4Address:
+        """Cluster IP of `kubernetes.default`; the API server always takes the first."""
         return self.services[1]
 
     @property
     def dns_service(self) -> IPv4Address:
+        """Cluster IP of `kube-dns.kube-system`, the tenth by custom."""
         return self.services[10]
 
     @property
     def api_server_url(self) -> str:
+        """The API server as host, machine and pods reach it."""
         return f"https://{self.machine}:{API_SERVER_PORT}"
 
     @property

@@ -28,6 +28,7 @@ class Binaries:
     folder: Path
 
     def path(self, program: str) -> Path:
+        """The program of that name."""
         return self.folder / program
 
 
@@ -149,8 +150,8 @@ def _failure(tool_set: ToolSet, command: list[str], output: str) -> str:
     shown = " ".join(command[:4])
     return (
         f"building {tool_set.name} failed (`{shown} …` in {tool_set.folder}):\n{tail}\n"
-        "  do: check that the Go module proxy answers (`go env GOPROXY`), that `go version` is at least the one\n"
-        "      in go.mod, and that the disk has 6 GB free; then run again: finished sets are kept"
+        "  do: check that the Go module proxy answers (`go env GOPROXY`), that `go version` is at least\n"
+        "      the one in go.mod, and that the disk has 6 GB free; then run again: finished sets are kept"
     )
 
 

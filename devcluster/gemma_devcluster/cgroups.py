@@ -1,5 +1,6 @@
 """The cgroups kubelets put their pods under, on cgroup v1 and v2."""
 
+from functools import partial
 from pathlib import Path
 
 from gemma_devcluster.waiting import await_value
@@ -38,7 +39,7 @@ def remove(name: str) -> None:
             continue
         folders = [*sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True), top]
         for folder in folders:
-            await_value(lambda folder=folder: _removed(folder), REMOVAL_SECONDS, f"the end of cgroup {folder}")
+            await_value(partial(_removed, folder), REMOVAL_SECONDS, f"the end of cgroup {folder}")
         if not any(p.is_dir() for p in top.parent.iterdir()):
             top.parent.rmdir()
 

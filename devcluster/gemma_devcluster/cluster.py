@@ -13,10 +13,12 @@ import ipaddress
 import json
 import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -27,15 +29,17 @@ from gemma_devcluster.builder import Binaries
 from gemma_devcluster.components import Component, ComponentFactory
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.kubectl import Kubectl
-from gemma_devcluster.layout import DEFAULT_NAME, Layout, default_state_root, indexes_in_use
+from gemma_devcluster.layout import DEFAULT_NAME, Layout, Record, default_state_root, indexes_in_use
 from gemma_devcluster.machine import Machine
 from gemma_devcluster.nodes import GPU_RESOURCE, Node
+from gemma_devcluster.toolsets import CLUSTER_TOOL_SETS
 from gemma_devcluster.waiting import await_value
 
 API_SERVER_SECONDS = 60.0
 CONTAINERD_SECONDS = 30.0
 NODE_SECONDS = 90.0
 DNS_SECONDS = 60.0
+DNS_PORT = 53
 FAILURE_LINES = 20
 MACHINE_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -46,8 +50,8 @@ class Cluster:
     Args:
         name: also the name of its ordinary node.
         state_root: folder of all clusters' state; `~/.local/state/gemma-devcluster` when not given.
-        gpus: simulated accelerators, `cloud.google.com/gke-accelerator` value to count; one more node for each.
-            Not given means what the cluster was started with.
+        gpus: simulated accelerators, `cloud.google.com/gke-accelerator` value to count; one more node for
+            each. Not given means what the cluster was started with.
     """
 
     def __init__(
@@ -58,12 +62,13 @@ class Cluster:
 
     @property
     def name(self) -> str:
+        """The cluster's name."""
         return self.layout.name
 
     @cached_property
     def binaries(self) -> Binaries:
-        """The programs, built first if need be."""
-        return builder.ensure()
+        """The programs a cluster and the demo need, built first if need be (promtool is not among them)."""
+        return builder.ensure(CLUSTER_TOOL_SETS)
 
     def exists(self) -> bool:
         """Whether the cluster has state on this machine, running or not."""
@@ -76,11 +81,12 @@ class Cluster:
         Raises:
             DevclusterError: there is no such cluster.
         """
-        return Addresses(int(self._record()["index"]))
+        return Addresses(self._record().index)
 
     @property
     def nodes(self) -> list[Node]:
-        return nodes.nodes_of(self.name, self._record()["gpus"])
+        """The ordinary node and one per simulated accelerator."""
+        return nodes.nodes_of(self.name, self._record().gpus)
 
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig.
@@ -93,10 +99,12 @@ class Cluster:
 
     @property
     def kubectl(self) -> Kubectl:
+        """kubectl as the cluster's administrator."""
         return Kubectl(self.binaries.path("kubectl"), self.kubeconfig())
 
     @property
     def machine(self) -> Machine:
+        """The namespaces everything runs in."""
         return Machine(self.layout, self.addresses)
 
     def up(self) -> None:
@@ -153,30 +161,34 @@ class Cluster:
             make.scheduler(),
             *(make.kubelet(node) for node in self.nodes),
             make.kube_proxy(),
-            make.kube_router(first),
             make.provisioner(),
+            make.kube_router(first),
         ]
 
-    def _record(self) -> dict[str, object]:
+    def _record(self) -> Record:
         if not self.exists():
             raise DevclusterError(
                 f"there is no cluster {self.name!r} under {self.layout.root}; "
                 f"start it with `devcluster up --name {self.name}`"
             )
-        record: dict[str, object] = json.loads(self.layout.record.read_text())
-        return record
+        return Record.read(self.layout.record)
 
     def _settle_record(self) -> None:
         """Choose the index once; take over newly wanted accelerators."""
         if self.exists():
             record = self._record()
-            if self._wanted_gpus is None or self._wanted_gpus == record["gpus"]:
+            if self._wanted_gpus is None or self._wanted_gpus == record.gpus:
                 return
-            index = int(str(record["index"]))
+            unwanted = sorted(set(record.gpus) - set(self._wanted_gpus))
+            if unwanted:
+                raise DevclusterError(
+                    f"cluster {self.name!r} has nodes with {', '.join(unwanted)}, and nodes stay;\n"
+                    f"  do: name them again with --gpus, or `devcluster down --name {self.name}` first"
+                )
+            index = record.index
         else:
             index = first_free_index(indexes_in_use(self.layout.root).values(), _routes())
-        self.layout.state.mkdir(parents=True, exist_ok=True)
-        self.layout.record.write_text(json.dumps({"index": index, "gpus": dict(self._wanted_gpus or {})}))
+        Record(index, self._wanted_gpus or {}).write(self.layout.record)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -203,17 +215,22 @@ class Cluster:
         files[layout.configs / "kube-proxy.yaml"] = configs.kube_proxy(layout, addresses, self.nodes[0])
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
+            # kube-proxy watches its file and ends when it is written, changed or not.
+            if not path.exists() or path.read_text() != content:
+                path.write_text(content)
         for each in certificates:
             content = kubeconfigs.kubeconfig(layout.pki, addresses, self.name, each.name)
             kubeconfigs.write(layout.component_kubeconfig(each.name), content)
         kubeconfigs.write(layout.kubeconfig, layout.component_kubeconfig("admin").read_text())
 
-    def _start(self, *started: Component) -> None:
+    def _start(self, *components: Component) -> set[str]:
+        """Start those that do not run like this, for instance from an older build, and return their names."""
         path = os.pathsep.join((str(self.binaries.folder), *MACHINE_PATH))
-        for component in started:
-            if not self.machine.is_running(component.name):
-                self.machine.spawn(component.name, component.command, path)
+        others = [each for each in components if self.machine.command(each.name) != list(each.command)]
+        for component in others:
+            self.machine.terminate(component.name)
+            self.machine.spawn(component.name, component.command, path)
+        return {component.name for component in others}
 
     def _start_control_plane(self) -> None:
         make = ComponentFactory(self.binaries, self.layout, self.addresses)
@@ -223,23 +240,32 @@ class Cluster:
         for node in self.nodes:
             self._import_own_images(node)
         self._await([*servers, *runtimes], self._api_server_answers, API_SERVER_SECONDS, "the API server")
-        self.kubectl.apply(objects.bootstrap(self.addresses, scratch_image_name(self.binaries.path("coredns"))))
+        coredns = scratch_image_name(self.binaries.path("coredns"))
+        self.kubectl.apply(objects.bootstrap(self.addresses, coredns))
 
     def _start_nodes(self) -> None:
         for node in self.nodes:
             cgroups.make(node.cgroup)
-        components = self.components()
-        self._start(*components)
+        *components, last = self.components()
+        begun = datetime.now(UTC).replace(microsecond=0)
+        started = self._start(*components)
         for node in self.nodes:
-            self._await(components, lambda name=node.name: self._is_ready(name), NODE_SECONDS, f"node {node.name}")
-        self._await(components, self._dns_answers, DNS_SECONDS, "CoreDNS")
+            # A Node keeps its last word while its kubelet is down: ask a new kubelet for a new one.
+            since = begun if f"kubelet-{node.name}" in started else datetime.min.replace(tzinfo=UTC)
+            ready = partial(self._is_ready, node.name, since)
+            self._await(components, ready, NODE_SECONDS, f"node {node.name}")
+        # kube-router ends at once when its Node is not there yet.
+        self._start(last)
+        self._await([*components, last], self._dns_answers, DNS_SECONDS, "CoreDNS")
 
-    def _await(self, needed: Sequence[Component], probe: object, seconds: float, what: str) -> None:
+    def _await(
+        self, needed: Sequence[Component], probe: Callable[[], bool], seconds: float, what: str
+    ) -> None:
         def checked() -> bool | None:
             for component in needed:
                 if not self.machine.is_running(component.name):
                     raise DevclusterError(self._failure(component.name))
-            return probe() or None  # type: ignore[operator]
+            return probe() or None
 
         await_value(checked, seconds, what)
 
@@ -250,7 +276,7 @@ class Cluster:
         return (
             f"{component} of cluster {self.name!r} ended; its last lines:\n{tail}\n"
             f"  do: read {log}, then `devcluster up --name {self.name}` again;\n"
-            f"      if it repeats, `devcluster down --name {self.name}` first (this deletes the cluster's data)"
+            f"      if it repeats, `devcluster down --name {self.name}` first (it deletes the cluster's data)"
         )
 
     def _api_server_answers(self) -> bool:
@@ -259,16 +285,25 @@ class Cluster:
         except DevclusterError:
             return False
 
-    def _is_ready(self, node: str) -> bool:
+    def _is_ready(self, node: str, since: datetime) -> bool:
         try:
             conditions = self.kubectl.get("node", node)["status"]["conditions"]
         except (DevclusterError, KeyError):
             return False
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return any(
+            c["type"] == "Ready"
+            and c["status"] == "True"
+            and datetime.fromisoformat(c["lastHeartbeatTime"]) >= since
+            for c in conditions
+        )
 
     def _dns_answers(self) -> bool:
-        status = self.kubectl.get("deployment", "coredns", "-n", "kube-system").get("status", {})
-        return bool(status.get("readyReplicas"))
+        """Whether the DNS Service takes a connection: needs kube-proxy, bridge and CoreDNS."""
+        try:
+            with socket.create_connection((str(self.addresses.dns_service), DNS_PORT), timeout=1):
+                return True
+        except OSError:
+            return False
 
     def _ctr(self, node: Node, *arguments: str, stdin: bytes | Path | None = None) -> str:
         ctr = str(self.binaries.path("ctr"))
@@ -284,7 +319,7 @@ class Cluster:
 
     def _import_own_images(self, node: Node) -> None:
         runtime = ComponentFactory(self.binaries, self.layout, self.addresses).containerd(node)
-        self._await([runtime], lambda: self._answers(node), CONTAINERD_SECONDS, runtime.name)
+        self._await([runtime], partial(self._answers, node), CONTAINERD_SECONDS, runtime.name)
         present = self._images(node)
         for program in ("pause", "coredns"):
             path = self.binaries.path(program)
@@ -299,7 +334,7 @@ class Cluster:
         return True
 
     def _simulate_accelerators(self) -> None:
-        """Label the nodes and set the extended resource; kubelets keep both but may not set them themselves."""
+        """Label the nodes and set the extended resource; kubelets keep both but may not set them."""
         for node in self.nodes[1:]:
             labels = [f"{key}={value}" for key, value in node.labels.items()]
             self.kubectl.run("label", "--overwrite", "node", node.name, *labels)

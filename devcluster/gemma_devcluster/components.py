@@ -38,6 +38,7 @@ class ComponentFactory:
         return self.layout.pki / file
 
     def etcd(self) -> Component:
+        """The store; on the loopback of the machine, which nothing outside it reaches."""
         command = self._command(
             "etcd",
             data_dir=self.layout.etcd,
@@ -54,6 +55,7 @@ class ComponentFactory:
         return Component("etcd", command)
 
     def api_server(self) -> Component:
+        """The API server, with the audit log and everything an aggregated API needs."""
         command = self._command(
             "kube-apiserver",
             etcd_servers=ETCD_URL,
@@ -91,6 +93,7 @@ class ComponentFactory:
         return Component("kube-apiserver", command)
 
     def controller_manager(self) -> Component:
+        """All controllers, without leader election: there is one."""
         kubeconfig = self.layout.component_kubeconfig("controller-manager")
         command = self._command(
             "kube-controller-manager",
@@ -109,6 +112,7 @@ class ComponentFactory:
         return Component("kube-controller-manager", command)
 
     def scheduler(self) -> Component:
+        """The scheduler, without leader election: there is one."""
         kubeconfig = self.layout.component_kubeconfig("scheduler")
         command = self._command(
             "kube-scheduler",
@@ -121,10 +125,12 @@ class ComponentFactory:
         return Component("kube-scheduler", command)
 
     def containerd(self, node: Node) -> Component:
+        """A node's container runtime."""
         command = self._command("containerd", config=self.layout.configs / f"containerd-{node.name}.toml")
         return Component(f"containerd-{node.name}", command)
 
     def kubelet(self, node: Node) -> Component:
+        """A node's agent."""
         command = self._command(
             "kubelet",
             config=self.layout.configs / f"kubelet-{node.name}.yaml",
@@ -136,10 +142,13 @@ class ComponentFactory:
         return Component(f"kubelet-{node.name}", command)
 
     def kube_proxy(self) -> Component:
-        return Component("kube-proxy", self._command("kube-proxy", config=self.layout.configs / "kube-proxy.yaml"))
+        """Services, by iptables. One is enough: all nodes share the network namespace."""
+        return Component(
+            "kube-proxy", self._command("kube-proxy", config=self.layout.configs / "kube-proxy.yaml")
+        )
 
     def kube_router(self, node: Node) -> Component:
-        """NetworkPolicies only. One is enough: it filters pods by their node's address, which all nodes share."""
+        """NetworkPolicies only. One is enough: it filters pods by their node's address, and all share it."""
         command = self._command(
             "kube-router",
             kubeconfig=self.layout.component_kubeconfig("kube-router"),
@@ -153,8 +162,11 @@ class ComponentFactory:
         return Component("kube-router", command)
 
     def provisioner(self) -> Component:
+        """PersistentVolumes of the default StorageClass."""
         kubeconfig = self.layout.component_kubeconfig("provisioner")
-        return Component("provisioner", self._command("provisioner", kubeconfig=kubeconfig, root=self.layout.volumes))
+        return Component(
+            "provisioner", self._command("provisioner", kubeconfig=kubeconfig, root=self.layout.volumes)
+        )
 
 
 def _value(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The components' configuration files, as values. The comments name the trap that each unusual line avoids."""
+"""The components' configuration files, as values; comments name the trap an unusual line avoids."""
 
 import json
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ MAX_PODS = 110
 
 
 def kubelet(node: Node, layout: Layout, addresses: Addresses) -> str:
+    """A node's KubeletConfiguration."""
     certificate = layout.pki / f"kubelet-{node.name}"
     return _yaml(
         {
@@ -34,7 +35,7 @@ def kubelet(node: Node, layout: Layout, addresses: Addresses) -> str:
             },
             "authorization": {"mode": "Webhook"},
             "containerRuntimeEndpoint": f"unix://{node.runtime_socket}",
-            # kubelet >= 1.35 refuses cgroup v1 unless told; the driver is cgroupfs because there may be no systemd.
+            # kubelet >= 1.35 refuses cgroup v1 unless told; cgroupfs because there may be no systemd.
             "failCgroupV1": False,
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": node.cgroup,
@@ -47,7 +48,7 @@ def kubelet(node: Node, layout: Layout, addresses: Addresses) -> str:
             "maxPods": MAX_PODS,
             "podLogsDir": str(layout.logs / "pods" / node.name),
             "volumePluginDir": f"{node.kubelet_root(layout)}/volume-plugins",
-            # Images are loaded by hand and cannot be pulled again: never collect them, evict only at the brink.
+            # Images are loaded by hand and cannot be pulled again: never collect them.
             "imageGCHighThresholdPercent": 100,
             "evictionHard": {
                 "memory.available": "100Mi",
@@ -63,6 +64,7 @@ def kubelet(node: Node, layout: Layout, addresses: Addresses) -> str:
 
 
 def kube_proxy(layout: Layout, addresses: Addresses, node: Node) -> str:
+    """The KubeProxyConfiguration."""
     return _yaml(
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -72,8 +74,15 @@ def kube_proxy(layout: Layout, addresses: Addresses, node: Node) -> str:
             "bindAddress": str(addresses.machine),
             "mode": "iptables",
             "clusterCIDR": str(addresses.pods),
+            # A Service works as soon as its first pod is Ready, not up to a second later.
+            "iptables": {"minSyncPeriod": "0s"},
             # Zero leaves these sysctls alone: they are read-only in a network namespace.
-            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+            "conntrack": {
+                "maxPerCore": 0,
+                "min": 0,
+                "tcpEstablishedTimeout": "0s",
+                "tcpCloseWaitTimeout": "0s",
+            },
             "oomScoreAdj": 0,
         }
     )
@@ -128,13 +137,18 @@ def cni(addresses: Addresses) -> str:
         "isDefaultGateway": True,
         "ipMasq": False,
         "hairpinMode": True,
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": str(addresses.pods)}]], "dataDir": "/run/cni-addresses"},
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": str(addresses.pods)}]],
+            "dataDir": "/run/cni-addresses",
+        },
     }
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
     return json.dumps({"cniVersion": "1.0.0", "name": "devcluster", "plugins": plugins}, indent=2)
 
 
 def audit_policy() -> str:
+    """One line per request, without bodies."""
     return _yaml(
         {
             "apiVersion": "audit.k8s.io/v1",
@@ -147,27 +161,32 @@ def audit_policy() -> str:
 
 
 def corefile(addresses: Addresses) -> str:
-    """CoreDNS: the cluster's names, this machine's name, and a quick NXDOMAIN for the rest of the world."""
+    """CoreDNS: the cluster's names, this machine's name, and a quick NXDOMAIN for the rest of the world.
+
+    A block for each, because `template` answers before `kubernetes` and `hosts` within one.
+    """
     return f"""\
-.:53 {{
+{CLUSTER_DOMAIN}:53 in-addr.arpa:53 {{
     errors
-    health :8081 {{
-        lameduck 0s
-    }}
-    ready :8181
     kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
         pods insecure
-        fallthrough in-addr.arpa
         ttl 5
     }}
+    cache 5
+}}
+{HOST_NAME}:53 {{
+    errors
     hosts {{
         {addresses.host} {HOST_NAME}
-        fallthrough
     }}
+}}
+.:53 {{
+    errors
+    health :8081
+    ready :8181
     template ANY ANY {{
         rcode NXDOMAIN
     }}
-    cache 5
 }}
 """
 

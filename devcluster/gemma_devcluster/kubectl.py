@@ -13,6 +13,8 @@ from gemma_devcluster.errors import DevclusterError
 
 @dataclass(frozen=True)
 class Kubectl:
+    """kubectl as one user of one cluster."""
+
     program: Path
     kubeconfig: Path
 
@@ -24,7 +26,11 @@ class Kubectl:
         """
         done = subprocess.run(
             [str(self.program), *arguments],
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.kubeconfig.parent / "kube")},
+            env={
+                **os.environ,
+                "KUBECONFIG": str(self.kubeconfig),
+                "KUBECACHEDIR": str(self.kubeconfig.parent / "kube"),
+            },
             input=stdin,
             capture_output=True,
             text=True,
@@ -42,4 +48,12 @@ class Kubectl:
     def apply(self, manifests: Iterable[Mapping[str, Any]]) -> None:
         """Server-side apply, so that a second `up` changes nothing."""
         content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
-        self.run("apply", "--server-side", "--force-conflicts", "--field-manager=devcluster", "-f", "-", stdin=content)
+        self.run(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=devcluster",
+            "-f",
+            "-",
+            stdin=content,
+        )

@@ -1,7 +1,8 @@
 """The Linux namespaces one cluster lives in: processes, mounts, network, IPC and host name.
 
-Process 1 of the PID namespace is `pause`. Ending it makes the kernel end every other process in there, and with
-the last process go its mounts, network interfaces, iptables rules and ipsets: nothing can be left behind.
+Process 1 of the PID namespace is `pause`. Ending it makes the kernel end every other process in there, and
+with the last process go its mounts, network interfaces, iptables rules and ipsets: nothing can be left
+behind.
 """
 
 import os
@@ -19,6 +20,8 @@ from gemma_devcluster.waiting import await_value
 
 START_SECONDS = 10.0
 STOP_SECONDS = 30.0
+# The API server would wait a minute for its watchers.
+GRACE_SECONDS = 3.0
 
 # What kubelet wants of the machine's kernel and writes where it differs (component-helpers node/util/sysctl).
 # These are not per namespace, so it is shown files that already say so and the real ones stay untouched.
@@ -68,6 +71,7 @@ class Process:
 
     @classmethod
     def parse(cls, text: str) -> "Process":
+        """What `str` made."""
         pid, started = text.split()
         return cls(int(pid), int(started))
 
@@ -148,7 +152,8 @@ class Machine:
         init = self.init()
         if init is None:
             raise DevclusterError(
-                f"cluster {self.layout.name!r} is not running; start it with `devcluster up --name {self.layout.name}`"
+                f"cluster {self.layout.name!r} is not running; "
+                f"start it with `devcluster up --name {self.layout.name}`"
             )
         return ["nsenter", "--target", str(init.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
 
@@ -166,7 +171,9 @@ class Machine:
             done = subprocess.run(arguments, input=stdin or b"", capture_output=True, check=False)
         if done.returncode:
             output = (done.stdout + done.stderr).decode(errors="replace").strip()
-            raise DevclusterError(f"`{' '.join(command)}` failed in cluster {self.layout.name}:\n    {output}")
+            raise DevclusterError(
+                f"`{' '.join(command)}` failed in cluster {self.layout.name}:\n    {output}"
+            )
         return done.stdout.decode()
 
     def spawn(self, name: str, command: Sequence[str], path: str) -> None:
@@ -180,7 +187,16 @@ class Machine:
 
     def is_running(self, name: str) -> bool:
         """Whether the process spawned under this name is alive."""
-        return self.init() is not None and _if_alive(self._process_file(name), self._processes_inside()) is not None
+        return self.pid(name) is not None
+
+    def command(self, name: str) -> list[str]:
+        """The command line of the process, empty when it is not running."""
+        pid = self.pid(name)
+        try:
+            line = (self._processes_inside() / str(pid) / "cmdline").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+        return line.split("\0")[:-1]
 
     def pid(self, name: str) -> int | None:
         """The process's id inside the machine, or None when it is dead or was never started."""
@@ -188,10 +204,21 @@ class Machine:
         return process.pid if process else None
 
     def terminate(self, name: str) -> None:
-        """Ask one process to end."""
-        pid = self.pid(name)
-        if pid is not None:
-            self.run(["kill", str(pid)])
+        """Ask one process to end, soon no longer ask, and return when it has ended.
+
+        Raises:
+            DevclusterError: it did not end.
+        """
+        for signal_name, seconds in (("TERM", GRACE_SECONDS), ("KILL", STOP_SECONDS)):
+            pid = self.pid(name)
+            if pid is None:
+                return
+            self.run(["kill", "-s", signal_name, str(pid)])
+            try:
+                await_value(lambda: self.pid(name) is None or None, seconds, f"the end of {name}")
+            except DevclusterError:
+                if signal_name == "KILL":
+                    raise
 
     def _process_file(self, name: str) -> Path:
         return self.layout.processes / name
@@ -205,7 +232,9 @@ class Machine:
         init = self.init()
         if init is not None:
             os.kill(init.pid, signal.SIGKILL)
-            await_value(lambda: self.init() is None or None, STOP_SECONDS, "the end of the cluster's processes")
+            await_value(
+                lambda: self.init() is None or None, STOP_SECONDS, "the end of the cluster's processes"
+            )
         # The kernel takes a dead namespace's interfaces down in the background; do not wait for it.
         subprocess.run(["ip", "link", "delete", self.addresses.host_link], capture_output=True, check=False)
         cgroups.remove(f"gemma-devcluster/{self.layout.name}")
@@ -222,7 +251,7 @@ def _if_alive(record: Path, processes: Path) -> Process | None:
 
 
 def _started(process: Path) -> int:
-    # proc(5): field 22; the second field is a name that may hold spaces and brackets. A zombie does not count.
+    # proc(5): field 22; the second is a name that may hold spaces and brackets. A zombie is dead.
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     if fields[0] in ("Z", "X"):
         raise ProcessLookupError(process)

@@ -45,18 +45,22 @@ class Node:
 
     @property
     def name(self) -> str:
+        """The Node's name; the ordinary one is called like its cluster."""
         return f"{self.cluster}-{self.accelerator}" if self.accelerator else self.cluster
 
     @property
     def kubelet_port(self) -> int:
+        """Where the API server finds logs and exec."""
         return KUBELET_PORT + self.number
 
     @property
     def health_port(self) -> int:
+        """Where the kubelet answers health checks."""
         return KUBELET_HEALTH_PORT + self.number
 
     @property
     def cgroup(self) -> str:
+        """Parent of its pods' cgroups."""
         return f"/gemma-devcluster/{self.cluster}/{self.name}"
 
     @property
@@ -66,6 +70,7 @@ class Node:
 
     @property
     def runtime_socket(self) -> str:
+        """Where its containerd listens, inside the machine."""
         return f"{self.runtime_folder}/containerd.sock"
 
     def content(self, layout: Layout) -> str:
@@ -73,6 +78,7 @@ class Node:
         return str(layout.state / "nodes" / self.name / "containerd")
 
     def kubelet_root(self, layout: Layout) -> str:
+        """The kubelet's folder: volumes, checkpoints, plugins."""
         return str(layout.state / "nodes" / self.name / "kubelet")
 
     @property
@@ -102,7 +108,9 @@ def parse_gpus(arguments: Iterable[str]) -> dict[str, int]:
     for argument in arguments:
         match = re.fullmatch(r"([a-z0-9-]+)=([0-9]+)", argument)
         if match is None:
-            raise DevclusterError(f"--gpus {argument!r} must read ACCELERATOR=COUNT, for instance nvidia-l4=4")
+            raise DevclusterError(
+                f"--gpus {argument!r} must read ACCELERATOR=COUNT, for instance nvidia-l4=4"
+            )
         accelerator, count = match[1], int(match[2])
         if accelerator not in ACCELERATORS:
             raise DevclusterError(f"--gpus does not know {accelerator}; it knows {', '.join(ACCELERATORS)}")

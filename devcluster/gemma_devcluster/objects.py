@@ -1,5 +1,6 @@
 """What a fresh cluster is given through its API: rights of the components, DNS, the StorageClass."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ Manifest = dict[str, Any]
 STORAGE_CLASS = "standard"
 STORAGE_DRIVER = "gemma-operator.dev/devcluster-directory"
 DNS_LABELS = {"k8s-app": "kube-dns"}
+# Another Corefile is another pod: CoreDNS reads its file once.
+COREFILE_HASH = "devcluster.gemma-operator.dev/corefile"
 _RBAC = "rbac.authorization.k8s.io"
 _READ = ("get", "list", "watch")
 
@@ -51,6 +54,7 @@ def bootstrap(addresses: Addresses, coredns_image: str) -> list[Manifest]:
 
 
 def binding(name: str, role: str, subject: Mapping[str, str]) -> Manifest:
+    """A ClusterRoleBinding of `role` to one subject."""
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRoleBinding",
@@ -72,6 +76,7 @@ def granted(name: str, rules: Rules, subject: Mapping[str, str]) -> list[Manifes
 
 
 def storage_class() -> Manifest:
+    """The default class; a claim is bound when its first pod is scheduled."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -88,10 +93,18 @@ def storage_class() -> Manifest:
 def coredns(addresses: Addresses, image: str) -> list[Manifest]:
     """The cluster's DNS as pods in kube-system, so that NetworkPolicies can name them as everywhere else."""
     metadata = {"name": "coredns", "namespace": "kube-system", "labels": DNS_LABELS}
-    ports = [{"name": n, "port": 53, "targetPort": 53, "protocol": p} for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))]
+    ports = [
+        {"name": n, "port": 53, "targetPort": 53, "protocol": p}
+        for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": corefile(addresses)}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"Corefile": corefile(addresses)},
+        },
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -99,7 +112,13 @@ def coredns(addresses: Addresses, image: str) -> list[Manifest]:
             "spec": {
                 "replicas": 1,
                 "selector": {"matchLabels": DNS_LABELS},
-                "template": {"metadata": {"labels": DNS_LABELS}, "spec": _coredns_pod(image)},
+                "template": {
+                    "metadata": {
+                        "labels": DNS_LABELS,
+                        "annotations": {COREFILE_HASH: _digest(corefile(addresses))},
+                    },
+                    "spec": _coredns_pod(image),
+                },
             },
         },
         {
@@ -111,6 +130,10 @@ def coredns(addresses: Addresses, image: str) -> list[Manifest]:
     ]
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _coredns_pod(image: str) -> Manifest:
     container = {
         "name": "coredns",
@@ -118,7 +141,11 @@ def _coredns_pod(image: str) -> Manifest:
         "imagePullPolicy": "Never",
         "args": ["-conf", "/etc/coredns/Corefile"],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
-        "livenessProbe": {"httpGet": {"path": "/health", "port": 8081}, "periodSeconds": 10, "failureThreshold": 5},
+        "livenessProbe": {
+            "httpGet": {"path": "/health", "port": 8081},
+            "periodSeconds": 10,
+            "failureThreshold": 5,
+        },
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

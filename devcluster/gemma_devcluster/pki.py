@@ -26,17 +26,20 @@ class Certificate:
 
     @property
     def subject(self) -> str:
+        """The subject as openssl reads it."""
         organization = f"/O={self.organization}" if self.organization else ""
         return f"{organization}/CN={self.common_name}"
 
 
 def certificates(addresses: Addresses, nodes: Iterable[str]) -> list[Certificate]:
-    """Every certificate a cluster needs; users' names are those that Kubernetes' bootstrap roles are bound to."""
+    """Every certificate a cluster needs; users' names are those Kubernetes' bootstrap roles are bound to."""
     service = f"kubernetes.default.svc.{CLUSTER_DOMAIN}".split(".")
     api_names = [f"DNS:{'.'.join(service[:count])}" for count in range(1, len(service) + 1)]
     api_addresses = [f"IP:{ip}" for ip in (addresses.api_service, addresses.machine, "127.0.0.1")]
     return [
-        Certificate("apiserver", "kube-apiserver", alternative_names=("DNS:localhost", *api_names, *api_addresses)),
+        Certificate(
+            "apiserver", "kube-apiserver", alternative_names=("DNS:localhost", *api_names, *api_addresses)
+        ),
         Certificate("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters"),
         Certificate("front-proxy-client", "front-proxy-client", authority=FRONT_PROXY_CA),
         Certificate("admin", "devcluster-admin", "system:masters"),
@@ -79,7 +82,14 @@ def _new_key(folder: Path, name: str) -> list[str]:
 def authority_command(folder: Path, name: str) -> list[str]:
     """openssl's arguments for a self-signed authority."""
     usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
-    return [*_new_key(folder, name), "-out", f"{folder / name}.crt", "-subj", f"/CN=devcluster-{name}", *usage]
+    return [
+        *_new_key(folder, name),
+        "-out",
+        f"{folder / name}.crt",
+        "-subj",
+        f"/CN=devcluster-{name}",
+        *usage,
+    ]
 
 
 def certificate_command(folder: Path, certificate: Certificate) -> list[str]:
@@ -106,6 +116,6 @@ def _openssl(arguments: Sequence[str]) -> None:
     done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise DevclusterError(
-            f"openssl could not make a certificate (OpenSSL 3 is needed, `openssl version` says which it is):\n"
+            f"openssl could not make a certificate (OpenSSL 3 is needed; `openssl version` tells):\n"
             f"    openssl {' '.join(arguments)}\n    {done.stderr.strip()}"
         )

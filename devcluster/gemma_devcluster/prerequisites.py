@@ -1,4 +1,4 @@
-"""What the machine itself must bring: Debian packages, Go, root. Named in one message, installed on request."""
+"""What the machine itself must bring: Debian packages, Go, root. Named together, installed on request."""
 
 import os
 import shutil
@@ -19,6 +19,7 @@ class Prerequisite:
     file: str = ""
 
     def is_present(self) -> bool:
+        """Whether the program or file is there, whoever installed it."""
         if self.program:
             return shutil.which(self.program, path=SYSTEM_PATH) is not None
         return any(Path("/").glob(self.file.lstrip("/")))
@@ -26,7 +27,15 @@ class Prerequisite:
 
 # Debian keeps the network tools in sbin, which a user's PATH may lack.
 SYSTEM_PATH = os.pathsep.join(
-    [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    [
+        os.environ.get("PATH", ""),
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ]
 )
 
 TO_BUILD = (
@@ -75,10 +84,13 @@ def require_root() -> None:
         DevclusterError: the effective user is not root.
     """
     if os.geteuid() != 0:
-        raise DevclusterError("needs root: kubelet and containerd make namespaces, mounts and cgroups; use sudo")
+        raise DevclusterError(
+            "needs root: kubelet and containerd make namespaces, mounts and cgroups; use sudo"
+        )
 
 
 def install_command(packages: Iterable[str]) -> str:
+    """The command that installs them, to run or to show."""
     return f"apt-get install -y --no-install-recommends {' '.join(packages)}"
 
 

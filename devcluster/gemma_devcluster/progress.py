@@ -35,7 +35,7 @@ class BuildProgress:
 
     def __enter__(self) -> "BuildProgress":
         names = ", ".join(self._expected)
-        self._console.print(f"building {names}: about {_span(sum(self._expected.values()))} on 2 cores, once")
+        self._print(f"building {names}: about {_span(sum(self._expected.values()))} on 2 cores, once")
         if self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._table,
@@ -59,20 +59,26 @@ class BuildProgress:
             self._ticker.join()
 
     def start(self, name: str) -> None:
+        """A build has begun."""
         with self._lock:
             self._started[name] = time.monotonic()
 
     def finish(self, name: str) -> None:
+        """A build has ended well."""
         with self._lock:
             seconds = time.monotonic() - self._started[name]
             self._finished[name] = seconds
             done = len(self._finished)
-        self._console.print(f"built {name} in {_span(seconds)} ({done} of {len(self._expected)})")
+        self._print(f"built {name} in {_span(seconds)} ({done} of {len(self._expected)})")
 
     def _print_regularly(self) -> None:
         while not self._closing.wait(PLAIN_INTERVAL_SECONDS):
-            self._console.print(self._line())
-            sys.stderr.flush()
+            self._print(self._line())
+
+    def _print(self, line: str) -> None:
+        # A log line stays one line, whatever width rich believes the log to have.
+        self._console.print(line, soft_wrap=True)
+        sys.stderr.flush()
 
     def _line(self) -> str:
         running = ", ".join(
@@ -80,7 +86,8 @@ class BuildProgress:
             for name, elapsed in self._running()
         )
         total = _span(time.monotonic() - self._begun)
-        return f"  {total}: {len(self._finished)} of {len(self._expected)} built; building {running or 'nothing'}"
+        done = f"{len(self._finished)} of {len(self._expected)} built"
+        return f"  {total}: {done}; building {running or 'nothing'}"
 
     def _running(self) -> list[tuple[str, float]]:
         now = time.monotonic()

@@ -25,6 +25,7 @@ class ToolSet:
         version_variables: linker variable to value; `{version}`, `{major}` and `{minor}` come from the pin.
         tags: Go build tags.
         uses_cgo: everything else is linked statically.
+        root: folder of all tool sets.
     """
 
     name: str
@@ -34,10 +35,12 @@ class ToolSet:
     version_variables: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     uses_cgo: bool = False
+    root: Path = TOOLS_ROOT
 
     @property
     def folder(self) -> Path:
-        return TOOLS_ROOT / self.name
+        """Where its go.mod lies."""
+        return self.root / self.name
 
 
 _KUBERNETES = "k8s.io/kubernetes/cmd"
@@ -67,6 +70,8 @@ TOOL_SETS: tuple[ToolSet, ...] = (
             f"{_KUBERNETES_VERSION}.gitVersion": "v{version}",
             f"{_KUBERNETES_VERSION}.gitMajor": "{major}",
             f"{_KUBERNETES_VERSION}.gitMinor": "{minor}",
+            # What client-go puts into the User-Agent, by which the audit log tells callers apart.
+            "k8s.io/client-go/pkg/version.gitVersion": "v{version}",
         },
     ),
     ToolSet(
@@ -124,6 +129,9 @@ TOOL_SETS: tuple[ToolSet, ...] = (
         uses_cgo=True,
     ),
 )
+
+# A cluster and the demo do without promtool, which takes a sixth of the whole build.
+CLUSTER_TOOL_SETS = tuple(each for each in TOOL_SETS if each.name != "promtool")
 
 
 def pinned_version(go_mod: str, module: str) -> str:

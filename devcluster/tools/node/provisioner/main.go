@@ -1,7 +1,7 @@
 // Provisioner serves the default StorageClass of a devcluster: one directory under --root per claim.
 //
-// Capacity is recorded, not enforced: a directory has no quota. Every access mode is served, because the one
-// node is the only place a pod can run; ReadWriteMany is therefore real here and says nothing about a cloud's.
+// Capacity is recorded, not enforced: a directory has no quota. Every access mode is served, because all
+// nodes share one file system; ReadWriteMany is therefore real here and says nothing about a cloud's.
 package main
 
 import (
@@ -22,15 +22,16 @@ import (
 
 const (
 	driverName = "gemma-operator.dev/devcluster-directory"
-	nodeLabel  = "kubernetes.io/hostname"
 	// Pods run as any uid and the directory is theirs alone, so it is open to all, like a fresh emptyDir.
 	directoryMode = 0o777
 )
 
 type directories struct {
 	root string
-	node string
 }
+
+// A local volume must name its nodes. All nodes of a devcluster share one file system, so every one will do.
+var everyNode = v1.NodeSelectorRequirement{Key: "kubernetes.io/os", Operator: v1.NodeSelectorOpIn, Values: []string{"linux"}}
 
 func (d directories) Provision(_ context.Context, options controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
 	if mode := options.PVC.Spec.VolumeMode; mode != nil && *mode == v1.PersistentVolumeBlock {
@@ -60,7 +61,7 @@ func (d directories) volumeFor(path string, options controller.ProvisionOptions)
 			Capacity:                      v1.ResourceList{v1.ResourceStorage: options.PVC.Spec.Resources.Requests[v1.ResourceStorage]},
 			PersistentVolumeSource:        v1.PersistentVolumeSource{Local: &v1.LocalVolumeSource{Path: path}},
 			NodeAffinity: &v1.VolumeNodeAffinity{Required: &v1.NodeSelector{NodeSelectorTerms: []v1.NodeSelectorTerm{{
-				MatchExpressions: []v1.NodeSelectorRequirement{{Key: nodeLabel, Operator: v1.NodeSelectorOpIn, Values: []string{d.node}}},
+				MatchExpressions: []v1.NodeSelectorRequirement{everyNode},
 			}}}},
 		},
 	}
@@ -73,11 +74,10 @@ func (d directories) Delete(_ context.Context, volume *v1.PersistentVolume) erro
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "credentials for the API server")
 	root := flag.String("root", "", "directory under which the volumes are made")
-	node := flag.String("node", "", "value of the node's "+nodeLabel+" label")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, directories{root: *root, node: *node}); err != nil {
+	if err := run(ctx, *kubeconfig, directories{root: *root}); err != nil {
 		fmt.Fprintln(os.Stderr, "provisioner:", err)
 		os.Exit(1)
 	}

@@ -1,0 +1,3 @@
+module gemma-operator.dev/devcluster/probe
+
+go 1.26
