@@ -10,12 +10,13 @@ The same rules for every family and engine:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gemma_serving.gateway.control_tokens import inert
 from gemma_serving.gateway.errors import invalid
-from gemma_serving.gateway.prompts.control_tokens import inert
 from gemma_serving.gateway.schema import chat
 
 Role = Literal["user", "assistant"]
@@ -45,13 +46,12 @@ class Call:
 
     id: str
     name: str
-    arguments: str
-    """JSON."""
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool answered."""
+    """What a tool answered, as the caller sent it."""
 
     name: str
     text: str
@@ -77,10 +77,10 @@ class Conversation:
     turns: tuple[Turn, ...]
     """Alternating, the first one the user's."""
     tools: tuple[dict[str, Any], ...] = ()
-    """Function declarations in OpenAI's form."""
+    """Functions that may be called: name, description, parameters."""
     thinking: bool = False
     options: dict[str, Any] = field(default_factory=dict)
-    """`chat_template_kwargs`, for a checkpoint's own template."""
+    """Other `chat_template_kwargs`, for a checkpoint's own template."""
 
     @property
     def continues(self) -> bool:
@@ -163,17 +163,29 @@ def _pieces(
             raise invalid(
                 f"{param}: no earlier assistant message made the call {message.tool_call_id!r}", param
             )
-        return [Result(inert(name), inert(text))]
+        return [Result(name, text)]
     pieces = _content_pieces(message.content, index)
     if isinstance(message, chat.AssistantMessage):
         if message.refusal and not pieces:
             pieces = [Text(inert(message.refusal))]
         calls = [
-            Call(c.id, inert(c.function.name), inert(c.function.arguments)) for c in message.tool_calls or ()
+            _call(call, f"messages.{index}.tool_calls.{i}") for i, call in enumerate(message.tool_calls or ())
         ]
         pieces = [piece for piece in pieces if piece != Text("")] if calls else pieces
         return [*pieces, *calls] or [Text("")]
     return pieces or [Text("")]
+
+
+def _call(call: chat.ToolCall, param: str) -> Call:
+    try:
+        arguments = json.loads(call.function.arguments or "{}", strict=False)
+    except (ValueError, RecursionError) as error:
+        raise invalid(
+            f"{param}.function.arguments: not JSON: {error}", f"{param}.function.arguments"
+        ) from error
+    if not isinstance(arguments, dict):
+        raise invalid(f"{param}.function.arguments: must be a JSON object", f"{param}.function.arguments")
+    return Call(call.id, call.function.name, arguments)
 
 
 def _content_pieces(content: chat.Content | None, index: int) -> list[Piece]:

@@ -6,11 +6,16 @@ A prompt carries no BOS: the engine adds exactly one. Sources: the chat template
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from gemma_serving.gateway.prompts import gemma4
+from gemma_serving.gateway.control_tokens import inert
+from gemma_serving.gateway.prompts import functiongemma, gemma4
 from gemma_serving.gateway.prompts.conversation import Call, Conversation, Media, Piece, Result, Text, Turn
+from gemma_serving.gateway.tools.prompted import INSTRUCTIONS
 
 BOS = "<bos>"
 BOS_ID = 2
@@ -37,16 +42,15 @@ class StartEndTurns:
     def render(self, conversation: Conversation) -> str:
         """The prompt, without BOS, up to where the model goes on."""
         rendered = [self._turn(turn) for turn in conversation.turns]
-        if conversation.system:
-            body = rendered[0].removeprefix("<start_of_turn>user\n")
-            joint = "\n\n" if body else ""
-            rendered[0] = f"<start_of_turn>user\n{conversation.system}{joint}{body}"
+        instructions = [conversation.system, _declared(conversation.tools)]
+        body = rendered[0].removeprefix("<start_of_turn>user\n")
+        rendered[0] = "<start_of_turn>user\n" + "\n\n".join(filter(None, [*instructions, body]))
         prompt = "<end_of_turn>\n".join(rendered)
         return prompt if conversation.continues else f"{prompt}<end_of_turn>\n<start_of_turn>model\n"
 
     def _turn(self, turn: Turn) -> str:
         role = "model" if turn.role == "assistant" else "user"
-        return f"<start_of_turn>{role}\n{''.join(map(self._piece, turn.pieces))}"
+        return f"<start_of_turn>{role}\n{_spaced(turn.pieces, self._piece)}"
 
     def _piece(self, piece: Piece) -> str:
         match piece:
@@ -55,9 +59,28 @@ class StartEndTurns:
             case Media():
                 return self.image if piece.kind == "image" else self.audio
             case Call():
-                return f'{{"name": "{piece.name}", "parameters": {piece.arguments}}}\n'
+                return inert(
+                    json.dumps({"name": piece.name, "parameters": piece.arguments}, ensure_ascii=False)
+                )
             case Result():
-                return f"Result of {piece.name}:\n{piece.text}\n"
+                return f"```tool_output\n{inert(piece.text)}\n```"
+
+
+def _spaced(pieces: Sequence[Piece], write: Callable[[Piece], str]) -> str:
+    """Pieces one after another; calls and results on lines of their own."""
+    text = write(pieces[0])
+    for before, piece in itertools.pairwise(pieces):
+        text += (
+            "\n" if isinstance(before, Call | Result) or isinstance(piece, Call | Result) else ""
+        ) + write(piece)
+    return text
+
+
+def _declared(tools: Sequence[Mapping[str, Any]]) -> str:
+    """Instructions and functions, as Google words them for models without tool markers."""
+    if not tools:
+        return ""
+    return f"{INSTRUCTIONS}\n{inert(json.dumps(tools, ensure_ascii=False, indent=1))}"
 
 
 _TEXT_ONLY = StartEndTurns(image="", audio="")
@@ -68,7 +91,7 @@ _FORMATS: dict[str, PromptFormat] = {
     "gemma3n": StartEndTurns(image="<image_soft_token>", audio="<audio_soft_token>"),
     "gemma4": gemma4.BarTurns(),
     "shieldgemma": _TEXT_ONLY,
-    "functiongemma": _TEXT_ONLY,
+    "functiongemma": functiongemma.FunctionTurns(),
 }
 
 

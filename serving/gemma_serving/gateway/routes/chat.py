@@ -10,12 +10,13 @@ from starlette.responses import Response
 from gemma_serving.gateway import errors
 from gemma_serving.gateway.answers import Answer
 from gemma_serving.gateway.gateway import Gateway
-from gemma_serving.gateway.parts import PlainText
 from gemma_serving.gateway.prompts import Conversation, conversation_from
 from gemma_serving.gateway.routes.body import read_body
 from gemma_serving.gateway.schema.base import parse
 from gemma_serving.gateway.schema.chat import ChatRequest
 from gemma_serving.gateway.sequences import Job
+from gemma_serving.gateway.structure import structure_for
+from gemma_serving.gateway.tools.choice import plan_tools
 from gemma_serving.gateway.views import ChatView
 
 
@@ -24,17 +25,29 @@ async def chat_completions(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     body = parse(ChatRequest, await read_body(request))
     gateway.adapter_of(body.model)
-    conversation = conversation_from(body.messages)
+    tools = plan_tools(body, gateway.config.family)
+    structure = structure_for(body)
+    if structure is not None and tools.functions:
+        message = "response_format: a constrained answer cannot call tools; set tool_choice to none"
+        raise errors.invalid(message, "response_format", "validation_error")
+    conversation = dataclasses.replace(
+        conversation_from(body.messages),
+        tools=tools.functions,
+        thinking=body.thinking and tools.structure is None,
+    )
     _check_modalities(conversation, gateway)
     envelope = gateway.envelope("chatcmpl", body)
-    base = gateway.generate_request(body, envelope.id, body.answer_tokens)
-    logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    prompt = gateway.prompt_format.render(conversation)
+    base = dataclasses.replace(
+        gateway.generate_request(body, envelope.id, body.answer_tokens),
+        prompt=gateway.prompt_format.render(conversation),
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        structure=tools.structure or structure,
+    )
     jobs = [
-        Job(dataclasses.replace(base, id=f"{envelope.id}-{i}", prompt=prompt, logprobs=logprobs, seed=seed))
+        Job(dataclasses.replace(base, id=f"{envelope.id}-{i}", seed=seed))
         for i, seed in enumerate(choice_seeds(body.seed, body.n or 1))
     ]
-    view = ChatView(envelope, [PlainText() for _ in jobs], bool(body.logprobs))
+    view = ChatView(envelope, [tools.parser() for _ in jobs], bool(body.logprobs))
     return Answer(gateway.engine, request.state.key, jobs, view, bool(body.stream))
 
 

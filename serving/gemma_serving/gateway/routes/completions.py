@@ -17,6 +17,7 @@ from gemma_serving.gateway.routes.chat import choice_seeds
 from gemma_serving.gateway.schema.base import parse
 from gemma_serving.gateway.schema.completion import CompletionRequest
 from gemma_serving.gateway.sequences import Job
+from gemma_serving.gateway.structure import structure_for
 from gemma_serving.gateway.views import CompletionView
 
 DEFAULT_TOKENS = 16
@@ -30,7 +31,9 @@ async def completions(request: Request) -> Response:
     max_tokens = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
     envelope = gateway.envelope("cmpl", body)
     base = dataclasses.replace(
-        gateway.generate_request(body, envelope.id, max_tokens), logprobs=body.logprobs
+        gateway.generate_request(body, envelope.id, max_tokens),
+        logprobs=body.logprobs,
+        structure=structure_for(body),
     )
     seeds = choice_seeds(body.seed, body.n or 1)
     jobs = [

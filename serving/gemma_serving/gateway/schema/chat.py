@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from gemma_serving.gateway.schema.base import MAX_TOP_LOGPROBS, Body, Count, SamplingBody
+from gemma_serving.gateway.schema.structured import ResponseFormat, StructuredFields
 
 MAX_MESSAGES = 4096
 MAX_PARTS = 512
@@ -129,10 +130,41 @@ class ToolMessage(Body):
     name: Name | None = None
 
 
+class Function(Body):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """A JSON schema."""
+    strict: bool | None = None
+    """Accepted; arguments are constrained whenever a call is forced."""
+
+
+class Tool(Body):
+    """A tool: always a function."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Body):
+    """Names a function."""
+
+    name: str
+
+
+class NamedChoice(Body):
+    """Forces a call of one function."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
 Message = Annotated[SystemMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
 
-class ChatRequest(SamplingBody):
+class ChatRequest(SamplingBody, StructuredFields):
     """Answer a conversation."""
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -143,8 +175,18 @@ class ChatRequest(SamplingBody):
     """Report the log probability of each token."""
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     """Alternatives per token; only with `logprobs`."""
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    """Functions that the model may call."""
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    """Default: `auto` with tools. `required` and a named function are enforced by constrained decoding."""
+    parallel_tool_calls: bool | None = None
+    """False: one call at most."""
+    response_format: ResponseFormat | None = None
+    """`text`, `json_object` or `json_schema`."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    """Gemma 4 thinks unless it is `none`; default: no thinking."""
     chat_template_kwargs: dict[str, Any] | None = None
-    """`enable_thinking` for Gemma 4."""
+    """`enable_thinking` for Gemma 4; other entries reach a checkpoint's own template."""
     store: bool | None = None
     """Accepted; nothing is stored."""
     metadata: dict[str, str] | None = None
@@ -164,6 +206,12 @@ class ChatRequest(SamplingBody):
         if both and self.max_tokens != self.max_completion_tokens:
             raise ValueError("max_tokens: differs from max_completion_tokens; send one of them")
         return self
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model is asked to think aloud."""
+        wanted = (self.chat_template_kwargs or {}).get("enable_thinking")
+        return bool(wanted) if wanted is not None else self.reasoning_effort not in (None, "none")
 
     @property
     def answer_tokens(self) -> int | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gemma_serving.gateway.schema.base import SamplingBody
+from gemma_serving.gateway.schema.structured import StructuredFields
 
 MAX_BATCH = 64
 """Prompts of one request."""
@@ -17,7 +18,7 @@ TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=2**20)]], Field(min_leng
 Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 
 
-class CompletionRequest(SamplingBody):
+class CompletionRequest(SamplingBody, StructuredFields):
     """Continue a text."""
 
     prompt: (
