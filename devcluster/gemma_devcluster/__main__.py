@@ -1,4 +1,4 @@
-"""The command line: `devcluster up|down|status|kubeconfig|load-image|logs|binaries|prerequisites`."""
+"""The command line `devcluster`."""
 
 import argparse
 import subprocess
@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from gemma_devcluster import builder, prerequisites
+from gemma_devcluster import builder, demo, prerequisites
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.errors import DevclusterError
+from gemma_devcluster.images import cli as images
 from gemma_devcluster.layout import DEFAULT_NAME, default_state_root
 from gemma_devcluster.nodes import parse_gpus
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--name", default=DEFAULT_NAME, help="cluster name (default: %(default)s)")
     shared.add_argument("--state-dir", type=Path, default=default_state_root(), help="default: %(default)s")
 
-    up = commands.add_parser("up", parents=[shared], help="start what is not running; returns when nodes are Ready")
+    up = commands.add_parser("up", parents=[shared], help="start what is not running, until nodes are Ready")
     up.add_argument(
         "--gpus",
         action="append",
@@ -54,10 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", parents=[shared], help="processes, nodes and addresses")
     status.set_defaults(command=_status)
 
-    kubeconfig = commands.add_parser("kubeconfig", parents=[shared], help="print the administrator's kubeconfig")
+    kubeconfig = commands.add_parser(
+        "kubeconfig", parents=[shared], help="print an administrator's kubeconfig"
+    )
     kubeconfig.add_argument("--path", action="store_true", help="print the file's path instead")
     kubeconfig.set_defaults(command=_kubeconfig)
-    load = commands.add_parser("load-image", parents=[shared], help="import OCI or docker archives on every node")
+    load = commands.add_parser("load-image", parents=[shared], help="import OCI or docker archives")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE.tar")
     load.set_defaults(command=_load_image)
     logs = commands.add_parser("logs", parents=[shared], help="print a component's log, or the logs' names")
@@ -71,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     needs = commands.add_parser("prerequisites", help="name the Debian packages that are missing")
     needs.add_argument("--install", action="store_true", help="install them with apt-get")
     needs.set_defaults(command=_prerequisites)
+    images.register(commands)
+    demo.register(commands)
     return parser
 
 
@@ -99,16 +103,15 @@ def _status(arguments: argparse.Namespace) -> int:
     if not cluster.exists():
         _out.print(f"cluster {cluster.name} does not exist; `devcluster up --name {cluster.name}` makes it")
         return EXIT_NOT_RUNNING
-    table = Table(box=None)
-    for column in ("PROCESS", "PID IN MACHINE", "LOG"):
-        table.add_column(column, no_wrap=True)
     pids = {component.name: cluster.machine.pid(component.name) for component in cluster.components()}
     for name, pid in pids.items():
-        table.add_row(name, str(pid) if pid else "not running", str(cluster.layout.log(name)))
-    _out.print(table)
+        _out.print(
+            f"{name:<{max(map(len, pids))}}  {f'process {pid} in the machine' if pid else 'not running'}"
+        )
     addresses = cluster.addresses
     init = cluster.machine.init()
-    _out.print(f"machine     {'process ' + str(init.pid) if init else 'not running'}, link {addresses.host_link}")
+    running = f"process {init.pid}" if init else "not running"
+    _out.print(f"machine     {running}, link {addresses.host_link}")
     _out.print(f"API server  {addresses.api_server_url}, audit log {cluster.layout.audit_log}")
     _out.print(f"addresses   host {addresses.host}, pods {addresses.pods}, Services {addresses.services}")
     if not all(pids.values()):
