@@ -59,12 +59,15 @@ fix: venv ## Format and mend what the linter can
 
 # --- generated files -----------------------------------------------------------------------------
 
-.PHONY: generate verify golden lock
+.PHONY: generate verify golden lock monitoring
 generate: venv ## Write the CRD, the chart's copy of it and docs/api.md from the types
 	$(BIN)/gemma-operator crd --write
 
 verify: venv ## Generated files are what `make generate` would write
 	$(BIN)/gemma-operator crd --verify
+
+monitoring: venv ## Rewrite rules, dashboards and the runbook index from charts/gemma_monitoring
+	PYTHONPATH=charts $(BIN)/python -m gemma_monitoring --write
 
 golden: venv ## Rewrite the golden manifests; review the diff
 	$(BIN)/pytest -q tests/golden --update-golden

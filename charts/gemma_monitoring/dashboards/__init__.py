@@ -1,0 +1,5 @@
+"""Dashboards."""
+
+
+def dashboard_files() -> dict[str, str]:
+    return {}
