@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import socket
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import kopf
 
@@ -59,6 +61,9 @@ async def run(settings: OperatorSettings, ports: Ports) -> None:
                 registry=registry_for(trigger.seen, api.credentials),
                 settings=settings_for(),
                 standalone=True,
+                # kopf would ask for the user's name, and uid 1000 has none in the image.
+                # The type is a private NewType of str.
+                identity=cast(Any, socket.gethostname()),
                 clusterwide=not settings.watch_namespaces,
                 namespaces=settings.watch_namespaces,
             )
