@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from pydantic import ValidationError
-
 from gemma_operator.api.manifest import Manifest, ObjectKey, Owner, object_key, owner_of
+from gemma_operator.api.read import SpecError, read_spec
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.controller.announcements import announcements
@@ -53,13 +52,9 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
 def parse_spec(resource: Manifest) -> GemmaDeploymentSpec | Refusal:
     """The spec as this operator understands it; the API server may have checked it with another version."""
     try:
-        return GemmaDeploymentSpec.model_validate(resource.get("spec"))
-    except ValidationError as error:
-        problems = (
-            f"spec.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        )
-        return Refusal(Reason.INVALID_SPEC, "; ".join(problems))
+        return read_spec(resource)
+    except SpecError as error:
+        return Refusal(Reason.INVALID_SPEC, str(error))
 
 
 async def bring_about(
