@@ -1,10 +1,13 @@
-"""Container images FROM scratch that hold one static program, written as docker archives."""
+"""Image archives: writing images FROM scratch that hold one static program, and reading others' names."""
 
 import hashlib
 import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
+
+from gemma_devcluster.errors import DevclusterError
 
 REGISTRY = "localhost/gemma-devcluster"
 TAG_LENGTH = 12
@@ -33,6 +36,49 @@ def scratch_image(program: Path) -> bytes:
         "layer.tar": layer,
     }
     return _tar(files, mode=0o644)
+
+
+def image_names(archive: Path) -> list[str]:
+    """The names under which an OCI or docker archive will be known, without its layers being read.
+
+    Raises:
+        DevclusterError: it is not such an archive, or it names nothing.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            names = _docker_names(tar) or _oci_names(tar)
+    except (tarfile.TarError, json.JSONDecodeError, KeyError) as error:
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise DevclusterError(
+            f"{archive} is not an OCI or docker image archive ({reason}); "
+            "make one with `buildah push IMAGE docker-archive:FILE:NAME:TAG` or `docker save`"
+        ) from error
+    if not names:
+        raise DevclusterError(f"{archive} names no image; write it as `docker-archive:FILE:NAME:TAG`")
+    return names
+
+
+def _docker_names(tar: tarfile.TarFile) -> list[str]:
+    manifests = _json(tar, "manifest.json") or []
+    return [name for manifest in manifests for name in manifest.get("RepoTags") or []]
+
+
+def _oci_names(tar: tarfile.TarFile) -> list[str]:
+    index = _json(tar, "index.json") or {"manifests": []}
+    annotations = [manifest.get("annotations", {}) for manifest in index["manifests"]]
+    # containerd's own key, then the OCI image specification's.
+    names = [
+        a.get("io.containerd.image.name") or a.get("org.opencontainers.image.ref.name") for a in annotations
+    ]
+    return [name for name in names if name]
+
+
+def _json(tar: tarfile.TarFile, name: str) -> Any:
+    try:
+        file = tar.extractfile(name)
+    except KeyError:
+        return None
+    return json.load(file) if file else None
 
 
 def _tar(files: dict[str, bytes], mode: int) -> bytes:

@@ -123,7 +123,12 @@ def _build(tool_set: ToolSet, target: Path, progress: BuildProgress) -> None:
 
 
 def _compile_into(tool_set: ToolSet, target: Path) -> None:
-    environment = {**os.environ, "CGO_ENABLED": "1" if tool_set.uses_cgo else "0", "GOFLAGS": "-mod=readonly"}
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "1" if tool_set.uses_cgo else "0",
+        "GOFLAGS": "-mod=readonly",
+        "GOWORK": "off",
+    }
     scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     try:
         for command in build_commands(tool_set, scratch):

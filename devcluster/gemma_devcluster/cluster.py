@@ -24,7 +24,7 @@ from pathlib import Path
 
 from gemma_devcluster import builder, cgroups, configs, kubeconfigs, nodes, objects, pki, prerequisites
 from gemma_devcluster.addresses import Addresses, first_free_index
-from gemma_devcluster.archives import scratch_image, scratch_image_name
+from gemma_devcluster.archives import image_names, scratch_image, scratch_image_name
 from gemma_devcluster.builder import Binaries
 from gemma_devcluster.components import Component, ComponentFactory
 from gemma_devcluster.errors import DevclusterError
@@ -115,6 +115,7 @@ class Cluster:
         """
         prerequisites.require_root()
         prerequisites.require(prerequisites.TO_RUN)
+        prerequisites.require_bridge_netfilter()
         binaries = self.binaries
         with self._locked():
             self._settle_record()
@@ -137,16 +138,16 @@ class Cluster:
         return True
 
     def load_image(self, archive: Path) -> list[str]:
-        """Import an OCI or docker archive on every node and return the images' names.
+        """Import an OCI or docker archive on every node, replacing equal names, and return the names.
 
         Raises:
             DevclusterError: no such file, not an archive, or the cluster is not running.
         """
         if not archive.is_file():
             raise DevclusterError(f"there is no image archive {archive}")
-        names: list[str] = []
+        names = image_names(archive)
         for node in self.nodes:
-            names = self._import(node, archive)
+            self._import(node, archive)
         return names
 
     def components(self) -> list[Component]:
@@ -309,10 +310,8 @@ class Cluster:
         ctr = str(self.binaries.path("ctr"))
         return self.machine.run([ctr, "--address", node.runtime_socket, "-n", "k8s.io", *arguments], stdin)
 
-    def _import(self, node: Node, archive: Path | bytes) -> list[str]:
-        before = set(self._images(node))
+    def _import(self, node: Node, archive: Path | bytes) -> None:
         self._ctr(node, "images", "import", "-", stdin=archive)
-        return sorted(set(self._images(node)) - before)
 
     def _images(self, node: Node) -> list[str]:
         return self._ctr(node, "images", "ls", "-q").split()

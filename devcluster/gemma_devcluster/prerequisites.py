@@ -89,6 +89,28 @@ def require_root() -> None:
         )
 
 
+# There once the kernel has br_netfilter, built in or loaded.
+BRIDGE_SYSCTL = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
+def require_bridge_netfilter() -> None:
+    """Load br_netfilter if the kernel does not have it yet: pods on one bridge meet iptables through it.
+
+    Other modules a node needs are loaded by the kernel itself.
+
+    Raises:
+        DevclusterError: the kernel lacks it and cannot load it.
+    """
+    modprobe = shutil.which("modprobe", path=SYSTEM_PATH)
+    if not BRIDGE_SYSCTL.exists() and modprobe is not None:
+        subprocess.run([modprobe, "br_netfilter"], capture_output=True, check=False)
+    if not BRIDGE_SYSCTL.exists():
+        raise DevclusterError(
+            "needs the kernel module br_netfilter, which is not loaded;\n"
+            "  do: apt-get install -y kmod && modprobe br_netfilter, or boot a kernel that has it"
+        )
+
+
 def install_command(packages: Iterable[str]) -> str:
     """The command that installs them, to run or to show."""
     return f"apt-get install -y --no-install-recommends {' '.join(packages)}"

@@ -10,7 +10,6 @@ import pytest
 
 from devcluster.conftest import ProbeImage
 from devcluster.pods import await_ready, pod, probe, run_ready, service
-from gemma_devcluster.addresses import Addresses
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.machine import KUBELET_SYSCTLS
@@ -143,9 +142,3 @@ def test_down_of_an_unknown_cluster_says_that_there_was_none(state_root: Path) -
 def test_using_an_unknown_cluster_says_how_to_make_it(state_root: Path) -> None:
     with pytest.raises(DevclusterError, match="devcluster up --name never-made"):
         Cluster("never-made", state_root).kubeconfig()
-
-
-def test_a_network_that_this_machine_routes_already_is_not_taken(cluster: Cluster) -> None:
-    assert cluster.addresses != Addresses(0) or Addresses(0).network not in [
-        route.split()[0] for route in output("ip", "route")
-    ]
