@@ -6,6 +6,7 @@ for Gemma 3 and Gemma 4 (ai.google.dev/gemma/docs/core).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ class Family:
 
     stop_tokens: tuple[str, ...]
     """Single tokens that end an answer; never shown."""
+    markup_tokens: tuple[str, ...] = ()
+    """Single tokens that structure an answer (thoughts, tool calls): shown, for the gateway to read."""
     image_placeholder: str | None = None
     """Where an image goes in the prompt text; the engine's processor expands it to the soft tokens."""
     audio_placeholder: str | None = None
@@ -39,10 +42,14 @@ FAMILIES: Final[dict[str, Family]] = {
         image_placeholder="<image_soft_token>",
         audio_placeholder="<audio_soft_token>",
     ),
-    # The model hands over to the tool by opening its response; what follows is the caller's to write.
-    "functiongemma": Family(stop_tokens=("<eos>", "<end_of_turn>", "<start_function_response>")),
+    "functiongemma": Family(
+        # The model hands over to the tool by opening its response; what follows is the caller's to write.
+        stop_tokens=("<eos>", "<end_of_turn>", "<start_function_response>"),
+        markup_tokens=("<start_function_call>", "<end_function_call>", "<escape>"),
+    ),
     "gemma4": Family(
         stop_tokens=("<eos>", "<turn|>", "<|tool_response>"),
+        markup_tokens=("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", '<|"|>'),
         image_placeholder="<|image|>",
         audio_placeholder="<|audio|>",
     ),
@@ -68,3 +75,11 @@ def with_one_bos(token_ids: list[int]) -> list[int]:
     """Return the ids with exactly one BOS in front."""
     first = next((index for index, token in enumerate(token_ids) if token != BOS_ID), len(token_ids))
     return [BOS_ID, *token_ids[first:]]
+
+
+def media_kinds(prompt: str, name: str) -> list[str]:
+    """Return "image" or "audio" for each media placeholder of the prompt, in order."""
+    row = family(name)
+    kinds = {row.image_placeholder: "image", row.audio_placeholder: "audio"}
+    known = [re.escape(placeholder) for placeholder in kinds if placeholder is not None]
+    return [kinds[found] for found in re.findall("|".join(known), prompt)] if known else []

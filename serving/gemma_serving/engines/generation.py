@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -176,7 +176,7 @@ class EngineBase(ABC):
 
     async def submit(
         self, request: GenerateRequest, media: Sequence[bytes] = ()
-    ) -> AsyncIterator[GenerateEvent]:
+    ) -> AsyncGenerator[GenerateEvent, None]:
         """See Engine.submit."""
         try:
             generation = self._admit(request, media)
@@ -239,16 +239,19 @@ class EngineBase(ABC):
         """See Engine.stats."""
         if self._dead is not None:
             raise RuntimeError(self._dead)
-        running = sum(generation.running for generation in self._generations.values())
+        waiting = self._waiting()
         used, total = self._kv_tokens()
         return EngineStats(
-            running=running,
-            waiting=len(self._generations) - running,
+            running=len(self._generations) - waiting,
+            waiting=waiting,
             kv_used_tokens=used,
             kv_total_tokens=total,
             tokens_generated_total=self._tokens_generated_total,
             last_step_unix=self._last_step_unix,
         )
+
+    def _waiting(self) -> int:
+        return sum(not generation.running for generation in self._generations.values())
 
     def _stepped(self, tokens: int) -> None:
         """Note that the engine made progress and generated so many tokens."""

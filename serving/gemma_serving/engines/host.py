@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 from gemma_serving.contract import ContractError, FailureCode, GenerateRequest, RuntimeConfig
@@ -23,7 +24,8 @@ CANCEL_POLL_SECONDS: Final = 0.02
 
 together with a decode step this is how late a cancelled sequence is freed.
 """
-DRAIN_POLL_SECONDS: Final = 0.05
+LAST_WORDS_SECONDS: Final = 5.0
+"""How long streams may take to tell their clients that the engine has been closed."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class EngineHost:
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine-loop", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="cancel-watcher", daemon=True)
         self._running: dict[int, tuple[str, Responder]] = {}
+        self._open = 0
+        """Streams that have not been finished, those for statistics included."""
         self._changed = threading.Condition()
         self._serial = 0
         self._closing = False
@@ -71,7 +75,14 @@ class EngineHost:
 
     def handle(self, payload: bytes, media: Sequence[bytes], responder: Responder) -> None:
         """Start one request and return; events go to the responder."""
-        asyncio.run_coroutine_threadsafe(self._respond(payload, media, responder), self._loop)
+        with self._changed:
+            stopped = self._stopped
+            self._open += not stopped
+        if stopped:
+            responder.fail("the engine has been closed")
+            responder.finish()
+        else:
+            asyncio.run_coroutine_threadsafe(self._respond(payload, media, responder), self._loop)
 
     def is_alive(self) -> bool:
         """Return whether the engine answers for itself."""
@@ -82,29 +93,25 @@ class EngineHost:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Take no more requests, wait for the running ones as long as `drain_seconds`, then close the
-        engine.
-        """
+        """Take no more requests, wait for the running ones for `drain_seconds`, then close the engine."""
         if not self._thread.is_alive():
             return
         with self._changed:
             self._closing = True
-        deadline = time.monotonic() + self._config.drain_seconds
-        while self._running and time.monotonic() < deadline:
-            time.sleep(DRAIN_POLL_SECONDS)
-        if self._running:
-            _log.warning(
-                "closing with %d requests still running after %d s",
-                len(self._running),
-                self._config.drain_seconds,
-            )
+            if not self._changed.wait_for(self._is_idle, self._config.drain_seconds):
+                _log.warning("ending %d requests after %d s", self._open, self._config.drain_seconds)
         try:
             self._wait_for(self._engine.close())
         finally:
             with self._changed:
                 self._stopped = True
-                self._changed.notify()
+                if not self._changed.wait_for(self._is_idle, LAST_WORDS_SECONDS):
+                    _log.error("%d requests did not end with the engine", self._open)
+                self._changed.notify_all()
             self._stop_loop()
+
+    def _is_idle(self) -> bool:
+        return self._open == 0
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -126,7 +133,12 @@ class EngineHost:
             _log.exception("request failed outside the engine")
             responder.fail(f"{type(error).__name__}: {error}")
         finally:
-            responder.finish()
+            try:
+                responder.finish()
+            finally:
+                with self._changed:
+                    self._open -= 1
+                    self._changed.notify_all()
 
     async def _generate(self, request: GenerateRequest, media: Sequence[bytes], responder: Responder) -> None:
         if self._closing:
@@ -137,8 +149,11 @@ class EngineHost:
             return
         serial = self._register(request.id, responder)
         try:
-            async for event in self._engine.submit(request, media):
-                responder.send(event.to_json())
+            # Closed at once when sending breaks: a generator left alone goes on until the garbage collector
+            # comes by.
+            async with aclosing(self._engine.submit(request, media)) as events:
+                async for event in events:
+                    responder.send(event.to_json())
         finally:
             with self._changed:
                 del self._running[serial]
@@ -147,7 +162,7 @@ class EngineHost:
         with self._changed:
             self._serial += 1
             self._running[self._serial] = (request_id, responder)
-            self._changed.notify()
+            self._changed.notify_all()
             return self._serial
 
     def _watch(self) -> None:

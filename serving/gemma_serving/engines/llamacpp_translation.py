@@ -91,9 +91,9 @@ def completion_body(
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
         "seed": RANDOM_SEED if request.seed is None else request.seed % RANDOM_SEED,
-        # A special token has no text in llama.cpp unless preserved; as text it can be a stop string and is
-        # never shown, also where the file's own list of end tokens forgets it.
-        "preserved_tokens": stop_tokens,
+        # A special token has no text in llama.cpp unless preserved. As text, a stop token can be a stop
+        # string, which is never shown, also where the file's own list of end tokens forgets it.
+        "preserved_tokens": [*stop_tokens, *family(config.family).markup_tokens],
         "stop": [*request.stop, *stop_tokens],
         "ignore_eos": request.ignore_eos,
         "cache_prompt": True,
@@ -111,19 +111,12 @@ def completion_body(
 
 
 def media_prompt(request: GenerateRequest, media: Sequence[bytes], config: RuntimeConfig) -> dict[str, Any]:
-    """Return the prompt with its media;
-
-    raises EngineFailureError where placeholders and media differ in number.
-    """
+    """Return the prompt with its media, marked where the family's placeholders stood."""
     words = family(config.family)
     text = without_bos(request.prompt or "")
     for placeholder in (words.image_placeholder, words.audio_placeholder):
         if placeholder is not None:
             text = text.replace(placeholder, MEDIA_MARKER)
-    places = text.count(MEDIA_MARKER)
-    if places != len(media):
-        message = f"the prompt has {places} media placeholder(s), the request carries {len(media)} item(s)"
-        raise EngineFailureError(FailureCode.INVALID_REQUEST, message, "media")
     return {"prompt_string": text, "multimodal_data": [base64.b64encode(item).decode() for item in media]}
 
 

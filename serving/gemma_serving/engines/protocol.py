@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from gemma_serving.contract import (
@@ -25,7 +25,9 @@ class Engine(Protocol):
         """Load the weights and get ready; raises with a message that says what is missing and what to do."""
         ...
 
-    def submit(self, request: GenerateRequest, media: Sequence[bytes] = ()) -> AsyncIterator[GenerateEvent]:
+    def submit(
+        self, request: GenerateRequest, media: Sequence[bytes] = ()
+    ) -> AsyncGenerator[GenerateEvent, None]:
         """Yield events in the contract's order: accepted, delta*, then finished or failed. Never raises.
 
         Closing the iterator cancels the request.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gemma_serving.contract import FailureCode, GenerateRequest, RuntimeConfig
+from gemma_serving.engines.families import media_kinds
 from gemma_serving.engines.protocol import EngineFailureError
 
 _CONSTRAINTS: Final = ("json_schema", "grammar", "regex")
@@ -87,6 +88,10 @@ def validate(request: GenerateRequest, media: Sequence[bytes], config: RuntimeCo
         )
     if media and request.prompt is None:
         raise _refused("token_ids", "media needs a text prompt: its placeholders say where each item goes")
+    places = len(media_kinds(request.prompt or "", config.family)) if media else 0
+    if places != len(media):
+        message = f"the prompt has {places} media placeholder(s), the request carries {len(media)} item(s)"
+        raise _refused("media", message)
 
 
 def _validate_structure(request: GenerateRequest) -> None:

@@ -1,0 +1,345 @@
+"""vLLM's AsyncLLM: Hugging Face checkpoints on NVIDIA GPUs (and, in tests, on CPU).
+
+Written against vLLM 0.24.0, 0.27.1 and 0.33.0 by their sources; run in tests with 0.32.0 for CPU. Not yet run
+on a GPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import difflib
+import io
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from vllm import SamplingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.lora.request import LoRARequest
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from gemma_serving.contract import (
+    FailureCode,
+    FinishReason,
+    GenerateRequest,
+    RuntimeConfig,
+    Structure,
+    TokenLogprob,
+    TopLogprob,
+)
+from gemma_serving.engines.families import family, media_kinds, with_one_bos, without_bos
+from gemma_serving.engines.generation import Ending, EngineBase, Generation
+from gemma_serving.engines.protocol import EngineFailureError
+from gemma_serving.engines.validation import answer_budget
+
+LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM accepts as max_lora_rank (vllm/config/lora.py)."""
+SEED_LIMIT: Final = 2**63
+"""torch.Generator takes a signed 64-bit seed."""
+QUIET_ENVIRONMENT: Final = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+"""No usage reports, and no look at the hub for weights that lie on the volume."""
+
+
+def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
+    """Return the keyword arguments of AsyncEngineArgs; the plan's win over the defaults here.
+
+    Every default that hurts is set: vLLM would take 128 or 256 sequences, 92 % of the GPU's memory whatever
+    the plan says, and 999 media items per request.
+    """
+    text_only = set(config.modalities) <= {"text"}
+    defaults: dict[str, Any] = {
+        "max_model_len": config.context_length,
+        "max_num_seqs": config.max_concurrent_requests,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "scheduling_policy": "priority",
+        "enable_log_requests": False,
+        "disable_log_stats": True,  # our own logger reads the statistics
+        "trust_remote_code": False,
+        "limit_mm_per_prompt": dict.fromkeys(("image", "video", "audio"), 0 if text_only else 1),
+    }
+    if config.adapters:
+        rank = max(_lora_rank(Path(path)) for path in config.adapters.values())
+        defaults |= {"enable_lora": True, "max_loras": len(config.adapters), "max_lora_rank": rank}
+    fixed = {"model": config.weights_path, "served_model_name": config.model}
+    return {**defaults, **config.engine_arguments, **fixed}
+
+
+def _lora_rank(folder: Path) -> int:
+    """Return the smallest rank that vLLM accepts and that holds this PEFT adapter;
+
+    ValueError says what is wrong.
+    """
+    file = folder / "adapter_config.json"
+    try:
+        rank = int(json.loads(file.read_text())["r"])
+        return next(allowed for allowed in LORA_RANKS if allowed >= rank)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{folder} is no PEFT adapter folder: {file.name}: {error}") from error
+    except StopIteration:
+        raise ValueError(
+            f"{folder}: rank {rank} is above {LORA_RANKS[-1]}, the largest that vLLM takes"
+        ) from None
+
+
+def check_arguments(arguments: dict[str, Any], known: Sequence[str]) -> None:
+    """Raise ValueError for an argument this vLLM does not know, with the nearest one it does."""
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ValueError(
+                f"this vLLM has no engine argument {name!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+
+
+def sampling_params(
+    request: GenerateRequest, max_tokens: int, config: RuntimeConfig, stop_ids: list[int]
+) -> SamplingParams:
+    """Return vLLM's parameters with every value explicit."""
+    row = family(config.family)
+    return SamplingParams(
+        n=1,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k,
+        min_p=request.min_p,
+        repetition_penalty=request.repetition_penalty,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        seed=None if request.seed is None else request.seed % SEED_LIMIT,
+        stop=list(request.stop),
+        stop_token_ids=[] if request.ignore_eos else stop_ids,
+        ignore_eos=request.ignore_eos,
+        max_tokens=max_tokens,
+        min_tokens=0,
+        logprobs=request.logprobs,
+        detokenize=True,
+        # Markup must reach the gateway as text; vLLM cuts the stop token itself in either case.
+        skip_special_tokens=not row.markup_tokens,
+        include_stop_str_in_output=False,
+        output_kind=RequestOutputKind.DELTA,
+        structured_outputs=_structured(request.structure),
+    )
+
+
+def _structured(structure: Structure | None) -> StructuredOutputsParams | None:
+    if structure is None:
+        return None
+    if structure.json_schema is not None:
+        return StructuredOutputsParams(json=structure.json_schema)
+    if structure.regex is not None:
+        return StructuredOutputsParams(regex=structure.regex)
+    return StructuredOutputsParams(grammar=structure.grammar)
+
+
+class _Gauges(StatLoggerBase):  # type: ignore[misc]  # vLLM ships no types
+    """vLLM's scheduler statistics, copied on its loop as they come; that loop is ours."""
+
+    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+        self._cache = vllm_config.cache_config
+        self.waiting = 0
+        self.kv_cache_usage = 0.0
+
+    def record(
+        self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
+    ) -> None:
+        """Take one step's numbers; either part may be None."""
+        if scheduler_stats is not None:
+            self.waiting = scheduler_stats.num_waiting_reqs + getattr(
+                scheduler_stats, "num_skipped_waiting_reqs", 0
+            )
+            self.kv_cache_usage = scheduler_stats.kv_cache_usage
+
+    def log_engine_initialized(self) -> None:
+        """vLLM asks for a line in the log here; its own is enough."""
+
+    @property
+    def kv_total_tokens(self) -> int:
+        """Return the tokens the KV cache holds:
+
+        what vLLM logs at start, or blocks x block size in older versions.
+        """
+        logged = getattr(self._cache, "kv_cache_size_tokens", None)
+        return int(logged or (self._cache.num_gpu_blocks or 0) * self._cache.block_size)
+
+
+class VllmEngine(EngineBase):
+    """See Engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._engine: AsyncLLM | None = None
+        self._gauges: _Gauges | None = None
+        self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+
+    async def load(self, config: RuntimeConfig) -> None:
+        """Load the checkpoint folder; blocks the loop for minutes, on which nothing else runs yet."""
+        row = family(config.family)
+        if not Path(config.weights_path).is_dir():
+            raise FileNotFoundError(
+                f"vLLM needs a Hugging Face checkpoint folder; there is none at {config.weights_path}"
+            )
+        for name, value in QUIET_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        arguments = engine_arguments(config)
+        check_arguments(arguments, [field.name for field in dataclasses.fields(AsyncEngineArgs)])
+
+        def gauges(vllm_config: Any, engine_index: int = 0) -> _Gauges:
+            self._gauges = _Gauges(vllm_config, engine_index)
+            return self._gauges
+
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), stat_loggers=[gauges])
+        self._tokenizer = self._engine.get_tokenizer()
+        if asyncio.iscoroutine(self._tokenizer):  # a coroutine up to vLLM 0.24
+            self._tokenizer = await self._tokenizer
+        vocabulary = self._tokenizer.get_vocab()
+        self._stop_ids = [vocabulary[token] for token in row.stop_tokens if token in vocabulary]
+        self._adapters = {
+            name: LoRARequest(name, number, config.adapters[name])
+            for number, name in enumerate(sorted(config.adapters), 1)
+        }
+        self._config = config
+
+    async def close(self) -> None:
+        """End running requests and stop the engine's processes."""
+        self._dead = self._dead or "the engine has been closed"
+        for generation in list(self._generations.values()):
+            generation.cancel()
+        while self._generations:
+            await asyncio.sleep(0)
+        if self._engine is not None:
+            self._engine.shutdown()
+            self._engine = None
+        self._tokenizer_thread.shutdown(wait=False)
+
+    def _kv_tokens(self) -> tuple[int, int]:
+        if self._gauges is None:
+            return 0, 0
+        # vLLM reports after a step only: without requests the last report would stay for ever.
+        usage = self._gauges.kv_cache_usage if self._generations else 0.0
+        return round(usage * self._gauges.kv_total_tokens), self._gauges.kv_total_tokens
+
+    def _waiting(self) -> int:
+        return min(len(self._generations), self._gauges.waiting if self._gauges else 0)
+
+    async def _generate(self, generation: Generation) -> Ending:
+        request, config = generation.request, self.config
+        text = without_bos(request.prompt or "")
+        token_ids = with_one_bos(request.token_ids or await self._token_ids(text))
+        budget = answer_budget(len(token_ids), request, config)
+        prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
+        if generation.media:
+            prompt["multi_modal_data"] = decoded_media(media_kinds(text, config.family), generation.media)
+        generation.running = True
+        pump = asyncio.create_task(self._pump(generation, prompt, budget))
+        generation.on_cancel(pump.cancel)  # vLLM aborts a request whose iteration is cancelled
+        try:
+            return await pump
+        except asyncio.CancelledError:
+            if generation.cancelled:
+                return Ending(FinishReason.CANCELLED)
+            raise
+
+    async def _token_ids(self, text: str) -> list[int]:
+        loop = asyncio.get_running_loop()
+        ids: list[int] = await loop.run_in_executor(self._tokenizer_thread, self._tokenizer.encode, text)
+        return ids
+
+    async def _pump(self, generation: Generation, prompt: dict[str, Any], budget: int) -> Ending:
+        request = generation.request
+        assert self._engine is not None
+        accepted = False
+        try:
+            params = sampling_params(request, budget, self.config, self._stop_ids)
+            outputs = self._engine.generate(
+                prompt,
+                params,
+                request.id,
+                lora_request=self._adapters.get(request.adapter or ""),
+                priority=request.priority,
+            )
+            async for output in outputs:
+                if not accepted:
+                    accepted = True
+                    generation.accept(len(output.prompt_token_ids or prompt["prompt_token_ids"]))
+                ending = self._take(generation, output)
+                if ending is not None:
+                    return ending
+        except EngineDeadError as error:
+            self._dead = f"vLLM's engine process has died: {error}"
+            raise EngineFailureError(FailureCode.ENGINE_ERROR, self._dead) from error
+        except Exception as error:
+            if not _is_the_callers_fault(error):
+                raise
+            param = "structure" if request.structure is not None else None
+            raise EngineFailureError(
+                FailureCode.INVALID_REQUEST, f"vLLM refuses the request: {error}", param
+            ) from error
+        raise EngineFailureError(FailureCode.ENGINE_ERROR, "vLLM ended the stream without saying why")
+
+    def _take(self, generation: Generation, output: Any) -> Ending | None:
+        (completion,) = output.outputs
+        wanted = generation.request.logprobs
+        logprobs = None if wanted is None else logprobs_of(completion, wanted)
+        self._stepped(len(completion.token_ids))
+        generation.delta(completion.text, len(completion.token_ids), logprobs)
+        if completion.finish_reason in ("stop", "length"):
+            return Ending(FinishReason(completion.finish_reason), output.num_cached_tokens or 0)
+        if completion.finish_reason is not None:
+            message = f"vLLM ended the request with {completion.finish_reason!r}"
+            raise EngineFailureError(FailureCode.ENGINE_ERROR, message)
+        return None
+
+
+def _is_the_callers_fault(error: BaseException) -> bool:
+    """Validation errors are ValueErrors up to vLLM 0.27 and VLLMClientErrors since (vllm/exceptions.py)."""
+    return isinstance(error, ValueError) or any(
+        cls.__name__ == "VLLMClientError" for cls in type(error).__mro__
+    )
+
+
+def logprobs_of(completion: Any, alternatives: int) -> list[TokenLogprob]:
+    """Return the step's log probabilities (natural logarithm, before sampling), `alternatives` per token."""
+    entries = []
+    for token_id, position in zip(completion.token_ids, completion.logprobs or (), strict=False):
+        best = sorted(position.values(), key=lambda one: one.rank or 0)[:alternatives]
+        chosen = position[token_id]
+        top = [TopLogprob(one.decoded_token or "", one.logprob) for one in best]
+        entries.append(TokenLogprob(chosen.decoded_token or "", chosen.logprob, top))
+    return entries
+
+
+def decoded_media(kinds: Sequence[str], media: Sequence[bytes]) -> dict[str, list[Any]]:
+    """Return vLLM's multi_modal_data: PIL images, and (samples, rate) pairs of audio.
+
+    Raises EngineFailureError where an item is not what its placeholder says.
+    """
+    decoded: dict[str, list[Any]] = {}
+    for number, (kind, item) in enumerate(zip(kinds, media, strict=True)):
+        try:
+            decoded.setdefault(kind, []).append(
+                _decoded_image(item) if kind == "image" else _decoded_audio(item)
+            )
+        except Exception as error:  # whatever the decoders throw at bytes from outside
+            message = f"media item {number} is not readable as {kind}: {error}"
+            raise EngineFailureError(FailureCode.INVALID_REQUEST, message, "media") from error
+    return decoded
+
+
+def _decoded_image(item: bytes) -> Any:
+    from PIL import Image  # noqa: PLC0415  # a text-only engine loads no decoder
+
+    return Image.open(io.BytesIO(item)).convert("RGB")
+
+
+def _decoded_audio(item: bytes) -> Any:
+    import soundfile  # noqa: PLC0415  # a text-only engine loads no decoder
+
+    return soundfile.read(io.BytesIO(item), dtype="float32")

@@ -1,0 +1,31 @@
+"""Media and placeholders; the other fields are in the conformance suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from gemma_serving.engines.families import media_kinds
+from gemma_serving.engines.protocol import EngineFailureError
+from gemma_serving.engines.validation import validate
+from support.generating import request
+from support.runtime_configs import runtime_config
+
+MULTIMODAL = runtime_config(family="gemma4", modalities=["text", "image", "audio"])
+
+
+def test_media_and_placeholders_must_match_in_number() -> None:
+    with pytest.raises(
+        EngineFailureError, match=r"1 media placeholder\(s\), the request carries 2"
+    ) as raised:
+        validate(request("<|image|>"), [b"a", b"b"], MULTIMODAL)
+    assert raised.value.param == "media"
+
+
+def test_media_need_a_text_prompt() -> None:
+    with pytest.raises(EngineFailureError, match="placeholders"):
+        validate(request(None, token_ids=[2, 5]), [b"a"], MULTIMODAL)
+
+
+def test_placeholders_say_what_each_item_is() -> None:
+    assert media_kinds("a <|audio|> b <|image|><|audio|>", "gemma4") == ["audio", "image", "audio"]
+    assert media_kinds("<|image|>", "gemma2") == []
