@@ -162,11 +162,12 @@ def claim(phase: str = "Pending") -> Manifest:
     }
 
 
-def warning(about: Manifest, message: str, at: str = NOW) -> Manifest:
+def warning(about: Manifest, reason: str, message: str, at: str = NOW) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "type": "Warning",
+        "reason": reason,
         "message": message,
         "lastTimestamp": at,
         "involvedObject": {"uid": about["metadata"]["uid"]},

@@ -80,7 +80,7 @@ class Reason(StrEnum):
     CRASH_LOOP = "CrashLoop"
     """A container keeps failing; the message is its last line."""
     CONTAINER_REFUSED = "ContainerRefused"
-    """The kubelet cannot create a container (a missing Secret or key); the message is its own."""
+    """The kubelet cannot create a container (a missing Secret, no network); the message is its own."""
     VOLUME_UNAVAILABLE = "VolumeUnavailable"
     """A volume cannot be attached or mounted; the message is the kubelet's own."""
     EVICTED = "Evicted"

@@ -12,10 +12,22 @@ from gemma_operator.api.manifest import (
     controller_uid,
     is_controlled_by,
 )
-from gemma_operator.status.pods import FetchReport, Trouble, trouble_of, weights_fetch
+from gemma_operator.api.reasons import Reason
+from gemma_operator.status.pods import Complaint, FetchReport, Trouble, trouble_of, weights_fetch
 
 _REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 _TEMPLATE_HASH_LABEL = "pod-template-hash"
+_TELLING_EVENTS = frozenset(
+    {
+        "FailedMount",
+        "FailedAttachVolume",
+        "FailedMapVolume",
+        "FailedCreatePodSandBox",
+        "ProvisioningFailed",
+        "FailedCreate",
+    }
+)
+"""Reasons of Warnings whose message stands nowhere in the status of the object itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +160,7 @@ def _rejection(manifest: Manifest) -> str | None:
     return condition.get("message", "") if condition is not None and condition["status"] == "True" else None
 
 
-def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, str]) -> PodState:
+def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, Complaint]) -> PodState:
     ready = condition_of(pod, "Ready")
     is_ready = ready is not None and ready["status"] == "True"
     return PodState(
@@ -161,12 +173,14 @@ def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, 
     )
 
 
-def _job_state(job: Manifest, pods: Sequence[Manifest], complaints: Mapping[str, str]) -> JobState:
+def _job_state(job: Manifest, pods: Sequence[Manifest], complaints: Mapping[str, Complaint]) -> JobState:
     metadata = job["metadata"]
     pod = max(pods, key=_created, default=None)
     failed, complete = condition_of(job, "Failed"), condition_of(job, "Complete")
     complaint = complaints.get(metadata["uid"])
-    trouble = None if complaint is None or pod is not None else Trouble.of_creation(complaint)
+    trouble = (
+        None if complaint is None or pod is not None else Trouble(Reason.PODS_REJECTED, complaint.message)
+    )
     return JobState(
         name=_name(job),
         key=(metadata.get("labels") or {}).get(WEIGHTS_LABEL, ""),
@@ -181,19 +195,23 @@ def _job_state(job: Manifest, pods: Sequence[Manifest], complaints: Mapping[str,
     )
 
 
-def _claim_state(claim: Manifest, complaints: Mapping[str, str]) -> ClaimState:
+def _claim_state(claim: Manifest, complaints: Mapping[str, Complaint]) -> ClaimState:
+    complaint = complaints.get(claim["metadata"]["uid"])
     return ClaimState(
         name=_name(claim),
         is_bound=_status(claim).get("phase") == "Bound",
-        message=complaints.get(claim["metadata"]["uid"]),
+        message=complaint.message if complaint is not None else None,
     )
 
 
-def _complaints(events: Iterable[Manifest]) -> dict[str, str]:
-    """The latest Warning for each object, by uid."""
-    warnings = [event for event in events if event.get("type") == "Warning"]
+def _complaints(events: Iterable[Manifest]) -> dict[str, Complaint]:
+    """The latest Warning for each object that says what nothing else does, by uid."""
+    warnings = [event for event in events if event.get("reason") in _TELLING_EVENTS]
     latest = sorted(warnings, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
-    return {event["involvedObject"]["uid"]: event.get("message", "") for event in latest}
+    return {
+        event["involvedObject"]["uid"]: Complaint(event["reason"], event.get("message", ""))
+        for event in latest
+    }
 
 
 def _controlled(children: Iterable[Manifest], kind: str, owners: Iterable[Manifest]) -> list[Manifest]:

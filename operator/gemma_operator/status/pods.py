@@ -29,10 +29,13 @@ class Trouble:
     reason: Reason
     message: str
 
-    @staticmethod
-    def of_creation(message: str) -> "Trouble":
-        """The API server refused to create a pod."""
-        return Trouble(Reason.PODS_REJECTED, message)
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A Warning event."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class FetchReport:
     bytes_total: int | None = field(default=None)
 
 
-def trouble_of(pod: Manifest, role: str, complaint: str | None) -> Trouble | None:
+def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble | None:
     """What keeps a pod from running, or None while it only takes its time.
 
     `complaint` is the latest Warning event about the pod. In a serving pod a failed fetch is judged apart.
@@ -68,7 +71,9 @@ def trouble_of(pod: Manifest, role: str, complaint: str | None) -> Trouble | Non
             if trouble is not None:
                 return trouble
     if complaint is not None and any(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
-        return Trouble(Reason.VOLUME_UNAVAILABLE, f"pod {_name(pod)}: {complaint}")
+        is_sandbox = complaint.reason == "FailedCreatePodSandBox"
+        reason = Reason.CONTAINER_REFUSED if is_sandbox else Reason.VOLUME_UNAVAILABLE
+        return Trouble(reason, f"pod {_name(pod)}: {complaint.message}")
     return None
 
 

@@ -72,7 +72,7 @@ def _in_progress(deployment: DeploymentState) -> Verdict:
         return Verdict.false(Reason.UPDATING, f"{updated}, {deployment.ready} take requests")
     if deployment.ready:
         return Verdict.false(Reason.DEGRADED, f"{_share(deployment)} take requests")
-    return Verdict.false(Reason.STARTING, f"{_share(deployment)} take requests; the model is loading")
+    return Verdict.false(Reason.STARTING, f"{_share(deployment)} take requests; pods are starting")
 
 
 def _share(deployment: DeploymentState) -> str:

@@ -135,10 +135,30 @@ def test_a_missing_secret_is_told_in_the_kubelets_words() -> None:
 
 def test_a_volume_that_does_not_mount_is_told_by_its_event() -> None:
     stuck = pod(init=[waiting("repository", "PodInitializing")])
-    events = [warning(stuck, "older", at=EARLIER), warning(stuck, "Multi-Attach error for volume x", at=NOW)]
+    events = [
+        warning(stuck, "FailedMount", "older", at=EARLIER),
+        warning(stuck, "FailedAttachVolume", "Multi-Attach error for volume x", at=NOW),
+    ]
     answer = verdict_of_pod(stuck, *events)
     assert answer.reason is Reason.VOLUME_UNAVAILABLE
     assert "Multi-Attach error" in answer.message
+
+
+def test_a_pod_without_a_network_is_told_by_its_event() -> None:
+    stuck = pod(init=[waiting("repository", "PodInitializing")])
+    answer = verdict_of_pod(
+        stuck, warning(stuck, "FailedCreatePodSandBox", "plugin bridge failed: no addresses")
+    )
+    assert answer.reason is Reason.CONTAINER_REFUSED
+    assert "no addresses" in answer.message
+
+
+def test_a_back_off_that_is_told_elsewhere_is_not_taken_for_a_volume() -> None:
+    stuck = pod(
+        init=[waiting("weights", "CrashLoopBackOff", last=end(1, "{}"))],
+        containers=[waiting("triton", "PodInitializing")],
+    )
+    assert verdict_of_pod(stuck, warning(stuck, "BackOff", "Back-off restarting")).reason is Reason.STARTING
 
 
 def test_an_eviction_is_told_in_the_kubelets_words() -> None:

@@ -129,7 +129,7 @@ def test_a_job_that_has_given_up() -> None:
 
 def test_a_claim_that_is_not_provisioned_is_told_by_its_event() -> None:
     pending = claim()
-    complaint = warning(pending, 'storageclass.storage.k8s.io "fast" not found')
+    complaint = warning(pending, "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found')
     answer = with_cache(pending, job(), events=(complaint,))
     assert answer.reason is Reason.WEIGHTS_PENDING
     assert 'storageclass.storage.k8s.io "fast" not found' in answer.message
@@ -150,7 +150,7 @@ def test_a_fetching_pod_without_its_image() -> None:
 
 def test_a_job_whose_pods_are_refused() -> None:
     refused = job()
-    answer = with_cache(refused, events=(warning(refused, "violates PodSecurity"),))
+    answer = with_cache(refused, events=(warning(refused, "FailedCreate", "violates PodSecurity"),))
     assert answer.reason is Reason.WEIGHTS_PENDING
     assert "violates PodSecurity" in answer.message
 
