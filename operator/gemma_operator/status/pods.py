@@ -70,7 +70,7 @@ def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble
             trouble = check(pod, container)
             if trouble is not None:
                 return trouble
-    if complaint is not None and any(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
+    if complaint is not None and all(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
         is_sandbox = complaint.reason == "FailedCreatePodSandBox"
         reason = Reason.CONTAINER_REFUSED if is_sandbox else Reason.VOLUME_UNAVAILABLE
         return Trouble(reason, f"pod {_name(pod)}: {complaint.message}")

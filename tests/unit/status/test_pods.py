@@ -144,6 +144,11 @@ def test_a_volume_that_does_not_mount_is_told_by_its_event() -> None:
     assert "Multi-Attach error" in answer.message
 
 
+def test_a_mount_that_came_right_is_history_once_a_container_runs() -> None:
+    fetching = pod(init=[running("weights")], containers=[waiting("triton", "PodInitializing")])
+    assert verdict_of_pod(fetching, warning(fetching, "FailedMount", "slow")).reason is Reason.STARTING
+
+
 def test_a_pod_without_a_network_is_told_by_its_event() -> None:
     stuck = pod(init=[waiting("repository", "PodInitializing")])
     answer = verdict_of_pod(
