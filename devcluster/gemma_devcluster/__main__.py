@@ -90,7 +90,7 @@ def _up(arguments: argparse.Namespace) -> None:
     names = ", ".join(node.name for node in cluster.nodes)
     _out.print(f"cluster {cluster.name} is up after {time.monotonic() - begun:.0f} s; Ready: {names}")
     _out.print(f"  export KUBECONFIG={cluster.kubeconfig()}")
-    _out.print(f"  export PATH={cluster.binaries.folder}:$PATH    # kubectl, helm, ctr, promtool")
+    _out.print(f"  export PATH={cluster.binaries.folder}:$PATH    # kubectl, helm, ctr")
 
 
 def _down(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """The cgroups kubelets put their pods under, on cgroup v1 and v2."""
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +28,10 @@ def make(name: str) -> None:
 
 def _delegate_controllers(folder: Path) -> None:
     available = folder / "cgroup.controllers"
-    if available.exists() and (names := available.read_text().split()):
-        (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
+    for name in available.read_text().split() if available.exists() else ():
+        # The kernel refuses some in some places; kubelet names those that it then misses.
+        with suppress(OSError):
+            (folder / "cgroup.subtree_control").write_text(f"+{name}")
 
 
 def remove(name: str) -> None:

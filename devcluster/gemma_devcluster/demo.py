@@ -21,6 +21,7 @@ from gemma_devcluster.images import Image
 from gemma_devcluster.images.recipes import REPOSITORY_ROOT
 from gemma_devcluster.installation import Helm
 from gemma_devcluster.kubectl import Kubectl
+from gemma_devcluster.toolsets import CLUSTER_TOOL_SETS
 
 NAMESPACE = "demo"
 EXAMPLE = REPOSITORY_ROOT / "examples" / "quickstart.yaml"
@@ -86,7 +87,7 @@ def _on_devcluster(name: str, narrator: Narrator) -> tuple[Kubectl, Helm, dict[s
     # Go uses the cores while the images wait for downloads.
     with ThreadPoolExecutor(max_workers=1) as pool:
         building = pool.submit(images.build)
-        builder.ensure()
+        builder.ensure(CLUSTER_TOOL_SETS)
         built = building.result()
     narrator.say("starting the cluster")
     cluster.up()
