@@ -108,10 +108,84 @@ class SamplingDefaults(_Message):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits(_Message):
+    """What one API key may use; None: no limit."""
+
+    requests_per_minute: int | None = None
+    requests_per_hour: int | None = None
+    tokens_per_minute: int | None = None
+    """Prompt plus answer."""
+    tokens_per_request: int | None = None
+    """Longest answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig(_Message):
+    """Who may ask, and how much."""
+
+    _nested: ClassVar[dict[str, type]] = {"limits": KeyLimits}
+
+    keys_path: str | None = None
+    """Folder of the mounted Secret with API keys; None: no key is asked for."""
+    limits: KeyLimits = field(default_factory=KeyLimits)
+    """Of every key that names none of its own."""
+    limit_store_url_path: str | None = None
+    """File with the URL of a Redis or Valkey that all replicas count in; None: each counts for itself."""
+    limit_store_failure: str = "Open"
+    """Open: each replica counts for itself while the store is down. Closed: requests get 503."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyConfig(_Message):
+    """What is refused for its content."""
+
+    max_input_characters: int | None = None
+    blocked_terms_path: str | None = None
+    """Folder of the mounted ConfigMap with one term per line."""
+    guard_url: str | None = None
+    """Base URL (`http://NAME.NAMESPACE:8080`) of a GemmaDeployment that serves a ShieldGemma."""
+    guard_model: str = ""
+    guard_key_path: str | None = None
+    """File with the API key that the guard asks for."""
+    policies: list[str] = field(default_factory=list)
+    """Names of ShieldGemma's policies; empty: all four."""
+    stages: list[str] = field(default_factory=lambda: ["Input", "Output"])
+    on_guard_failure: str = "Closed"
+    """Closed: nothing passes unchecked. Open: it passes, and is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaConfig(_Message):
+    """Images and sound in requests."""
+
+    max_items: int = 8
+    """Of one request."""
+    max_bytes: int = 20 * 2**20
+    """Of one item, encoded."""
+    max_pixels: int = 50_000_000
+    """Of one image, decoded: 150 MB as RGB."""
+    fetch: bool = False
+    """Whether `https:` URLs are fetched; `data:` URLs always work."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityConfig(_Message):
+    """Scores of a sample of the answers."""
+
+    sample_percent: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeConfig(_Message):
     """Everything a serving pod needs to know, written by the operator as runtime.json."""
 
-    _nested: ClassVar[dict[str, type]] = {"sampling": SamplingDefaults}
+    _nested: ClassVar[dict[str, type]] = {
+        "sampling": SamplingDefaults,
+        "access": AccessConfig,
+        "safety": SafetyConfig,
+        "media": MediaConfig,
+        "quality": QualityConfig,
+    }
 
     model: str
     """Served model name: the GemmaDeployment's name."""
@@ -145,6 +219,16 @@ class RuntimeConfig(_Message):
     """Passed to the engine as they are; rendered by the planner for the exact engine version."""
     adapters: dict[str, str] = field(default_factory=dict)
     """LoRA adapters loaded at start: name to path inside the pod (a PEFT folder, or a GGUF for llama.cpp)."""
+    access: AccessConfig | None = None
+    """None: anybody may ask."""
+    safety: SafetyConfig | None = None
+    """None: nothing is refused for its content."""
+    media: MediaConfig | None = None
+    """None: MediaConfig's defaults."""
+    quality: QualityConfig | None = None
+    """None: no answer is sampled."""
+    endpoint_picker_aliases: bool | None = None
+    """True: repeat three gauges under the names that Gateway API endpoint pickers look for (`vllm:…`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from gemma_serving.contract import Delta, GenerateEvent
 from gemma_serving.gateway import sse
+from gemma_serving.gateway.access.keys import Consumer
+from gemma_serving.gateway.access.limits import Grant
 from gemma_serving.gateway.errors import ApiError
+from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.metrics import Metrics
-from gemma_serving.gateway.sequences import Batch, Engine, Job, Run
+from gemma_serving.gateway.sequences import Batch, Job, Run
 from gemma_serving.gateway.views import View
 
 log = logging.getLogger(__name__)
@@ -85,51 +88,98 @@ class Timing:
         self.metrics.request_ended(outcome)
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one request asks of the engine, and for whom."""
+
+    consumer: Consumer
+    jobs: Sequence[Job]
+    reserve_tokens: int
+    """Estimate of what it will use."""
+    choices_per_prompt: int = 1
+    stream: bool = False
+
+
+@dataclass(slots=True)
+class Spent:
+    """Tokens that a request used so far."""
+
+    choices_per_prompt: int
+    prompt: int = 0
+    completion: int = 0
+
+    def count(self, index: int, event: GenerateEvent) -> None:
+        """A prompt counts once however many choices it has."""
+        if event.delta is not None:
+            self.completion += event.delta.tokens
+        elif event.accepted is not None and index % self.choices_per_prompt == 0:
+            self.prompt += event.accepted.prompt_tokens
+
+
 class Answer(Response):
     """Generates while it is being sent."""
 
-    def __init__(self, engine: Engine, key: str, jobs: Sequence[Job], view: View, stream: bool) -> None:
+    def __init__(self, gateway: Gateway, order: Order, view: View) -> None:
         super().__init__()
-        self._engine = engine
-        self._key = key
-        self._jobs = jobs
+        self._engine = gateway.engine
+        self._access = gateway.access
+        self._order = order
         self._view = view
-        self._stream = stream
-        self._timing = Timing(engine.metrics)
+        self._timing = Timing(gateway.engine.metrics)
+        self._spent = Spent(order.choices_per_prompt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and send; ApiError leaves only while no byte was sent."""
         outcome = "failed"
+        grant = Grant()
         try:
             async with until_client_goes(receive):
-                outcome = await (
-                    self._send_events(send) if self._stream else self._send_body(scope, receive, send)
-                )
+                grant = await self._access.limiter.admit(self._order.consumer, self._order.reserve_tokens)
+                work = self._send_events if self._order.stream else self._send_body
+                outcome = await work(send, grant.headers)
         except ClientGoneError:
             outcome = "cancelled"
         except ApiError as error:
             outcome = outcome_of(error)
-            await error_response(error)(scope, receive, send)
+            await error_response(error, grant.headers)(scope, receive, send)
         finally:
             self._timing.ended(outcome)
+            self._book(outcome)
+            await grant.settle(self._spent.prompt + self._spent.completion)
 
-    async def _send_body(self, scope: Scope, receive: Receive, send: Send) -> str:
-        async with Run(self._engine, self._key, self._jobs) as run:
+    def _book(self, outcome: str) -> None:
+        totals = self._access.usage.of(self._order.consumer.name)
+        totals.requests += 1
+        totals.rejected += outcome == "rejected"
+        totals.prompt_tokens += self._spent.prompt
+        totals.completion_tokens += self._spent.completion
+
+    def _run(self) -> Run:
+        return Run(self._engine, self._order.consumer.name, self._order.jobs)
+
+    async def _send_body(self, send: Send, headers: Mapping[str, str]) -> str:
+        async with self._run() as run:
             async for batch in run.batches(sse.KEEP_ALIVE_SECONDS):
                 _, error = self._word(batch)
                 if error is not None:
                     raise error
-        await json_response(self._view.body())(scope, receive, send)
+        await send_json(send, self._view.body(), headers)
         return "success"
 
-    async def _send_events(self, send: Send) -> str:
+    async def _send_events(self, send: Send, headers: Mapping[str, str]) -> str:
         started = False
         try:
-            async with Run(self._engine, self._key, self._jobs) as run:
+            async with self._run() as run:
                 async for batch in run.batches(sse.KEEP_ALIVE_SECONDS):
                     chunk, error = self._word(batch)
                     if not started and batch and error is None:
-                        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+                        await send(
+                            {
+                                "type": "http.response.start",
+                                "status": 200,
+                                "headers": _raw(sse.HEADERS, headers),
+                            }
+                        )
                         chunk = self._view.first() + chunk
                         started = True
                     if started and (chunk or not batch):
@@ -160,6 +210,7 @@ class Answer(Response):
         for index, item in merged(batch):
             if isinstance(item, ApiError):
                 return b"".join(chunks), item
+            self._spent.count(index, item)
             if item.delta is not None:
                 chunks.append(self._view.delta(index, item.delta))
                 self._timing.tokens(index, item.delta.tokens)
@@ -169,7 +220,16 @@ class Answer(Response):
         return b"".join(chunks), None
 
 
-_STREAM_HEADERS = [(name.encode(), value.encode()) for name, value in sse.HEADERS.items()]
+def _raw(*headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for group in headers for name, value in group.items()]
+
+
+async def send_json(send: Send, payload: dict[str, Any], headers: Mapping[str, str]) -> None:
+    """A whole JSON response."""
+    body = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+    own = {"content-type": "application/json", "content-length": str(len(body))}
+    await send({"type": "http.response.start", "status": 200, "headers": _raw(own, headers)})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def merged(batch: Batch) -> Batch:
@@ -217,6 +277,6 @@ def json_response(
     return Response(text.encode(), status, headers, "application/json")
 
 
-def error_response(error: ApiError) -> Response:
+def error_response(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
     """The OpenAI error object with its status and headers."""
-    return json_response(error.body(), error.status, error.response_headers())
+    return json_response(error.body(), error.status, {**(headers or {}), **error.response_headers()})

@@ -19,16 +19,15 @@ from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.routes.chat import chat_completions
 from gemma_serving.gateway.routes.completions import completions
 from gemma_serving.gateway.routes.models import get_model, list_models
+from gemma_serving.gateway.routes.usage import usage
 
 log = logging.getLogger(__name__)
 
-ANONYMOUS = "anonymous"
-"""Key of callers where no key is asked for."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Door:
-    """Around every request: its id, the drain, and errors in OpenAI's words."""
+    """Around every request: its id, the drain, who asks, and errors in OpenAI's words."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
@@ -41,7 +40,7 @@ class Door:
             return
         identity = _request_id(scope)
         state = scope.setdefault("state", {})
-        state["request_id"], state["key"] = identity, ANONYMOUS
+        state["request_id"] = identity
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -51,8 +50,11 @@ class Door:
         drain = self._gateway.engine.drain
         try:
             with drain.request():
+                state["consumer"] = self._gateway.access.authenticate(scope["headers"])
                 await self._app(scope, receive, send_with_id)
         except ApiError as error:
+            if error.status == 401:
+                self._gateway.engine.metrics.rejected("unauthorized")
             self._gateway.engine.metrics.request_ended(outcome_of(error))
             await error_response(error)(scope, receive, send_with_id)
         except Exception:
@@ -91,6 +93,7 @@ def make_app(gateway: Gateway) -> ASGIApp:
     routes = [
         Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/usage", usage, methods=["GET"]),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
     ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gemma_serving.contract import GenerateRequest, RuntimeConfig
 from gemma_serving.gateway import errors
+from gemma_serving.gateway.access.door import Access
+from gemma_serving.gateway.access.limits import DEFAULT_ANSWER_TOKENS, prompt_tokens
 from gemma_serving.gateway.admission import Admission
 from gemma_serving.gateway.drain import Drain
 from gemma_serving.gateway.health import EngineHealth
@@ -26,6 +29,7 @@ class Gateway:
 
     config: RuntimeConfig
     engine: Engine
+    access: Access
     prompt_format: PromptFormat
     started_at: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds."""
@@ -52,6 +56,14 @@ class Gateway:
         """What every chunk of one answer repeats."""
         identity = f"{prefix}-{uuid.uuid4().hex}"
         return Envelope(identity, body.model, self.fingerprint, body.wants_usage, body.n or 1)
+
+    def estimate_tokens(
+        self, prompts: Sequence[str | list[int]], max_tokens: int | None, sequences: int
+    ) -> int:
+        """Tokens to reserve for a request before anything is tokenized."""
+        inputs = sum(len(p) if isinstance(p, list) else prompt_tokens(p) for p in prompts)
+        answer = DEFAULT_ANSWER_TOKENS if max_tokens is None else max_tokens
+        return inputs + min(answer, self.config.context_length) * sequences
 
     def generate_request(self, body: SamplingBody, identity: str, max_tokens: int | None) -> GenerateRequest:
         """Sampling of a body, completed with the variant's own defaults; the prompt is the caller's to
@@ -87,4 +99,4 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     metrics.draining.set_function(lambda: float(drain.leaving))
     health = EngineHealth()
     engine = Engine(upstream, admission, health, metrics, drain, float(config.request_timeout_seconds))
-    return Gateway(config, engine, format_for(config.family))
+    return Gateway(config, engine, Access(config.access, metrics), format_for(config.family))

@@ -93,6 +93,7 @@ class Metrics:
         self.running = gauge("gemma_requests_running", "Sequences that hold a slot.")
         self.limit = gauge("gemma_concurrency_limit", "Slots: sequences generated at once.")
         self.limit.set(config.max_concurrent_requests)
+        self.limit_store_up = gauge("gemma_limit_store_up", "0 while the store of limits does not answer.")
         self.draining = gauge("gemma_draining", "1 while this replica is shutting down.")
         self.ttft = histogram("gemma_time_to_first_token_seconds", "Arrival to first token.", TTFT_BOUNDS)
         self.tpot = histogram(

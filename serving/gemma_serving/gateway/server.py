@@ -86,6 +86,8 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
     # Not a TaskGroup: a listener that cannot bind calls sys.exit, which must end the process with its
     # message.
     tasks = [asyncio.create_task(work) for work in (public.serve(), admin.serve(), monitor.run())]
+    if gateway.access.keys is not None:
+        tasks.append(asyncio.create_task(gateway.access.keys.watch()))
     waiter = asyncio.create_task(told.wait())
     log.info(
         "serving %s on %s:%d, admin on %d", config.model, addresses.host, addresses.port, addresses.admin_port
@@ -97,7 +99,8 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
             write_handshake(addresses.handshake)
     finally:
         public.should_exit = admin.should_exit = True
-        tasks[-1].cancel()
+        for task in tasks[2:]:
+            task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         await upstream.close()
     for result in results:

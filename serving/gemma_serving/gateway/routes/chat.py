@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gemma_serving.gateway import errors
-from gemma_serving.gateway.answers import Answer
+from gemma_serving.gateway.access.door import answer_limit
+from gemma_serving.gateway.access.keys import Consumer
+from gemma_serving.gateway.answers import Answer, Order
 from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.prompts import Conversation, conversation_from
 from gemma_serving.gateway.routes.body import read_body
@@ -37,9 +39,12 @@ async def chat_completions(request: Request) -> Response:
     )
     _check_modalities(conversation, gateway)
     envelope = gateway.envelope("chatcmpl", body)
+    consumer: Consumer = request.state.consumer
+    answer_tokens = answer_limit(body.answer_tokens, consumer.limits)
+    prompt = gateway.prompt_format.render(conversation)
     base = dataclasses.replace(
-        gateway.generate_request(body, envelope.id, body.answer_tokens),
-        prompt=gateway.prompt_format.render(conversation),
+        gateway.generate_request(body, envelope.id, answer_tokens),
+        prompt=prompt,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         structure=tools.structure or structure,
     )
@@ -48,7 +53,9 @@ async def chat_completions(request: Request) -> Response:
         for i, seed in enumerate(choice_seeds(body.seed, body.n or 1))
     ]
     view = ChatView(envelope, [tools.parser() for _ in jobs], bool(body.logprobs))
-    return Answer(gateway.engine, request.state.key, jobs, view, bool(body.stream))
+    reserve = gateway.estimate_tokens([prompt], answer_tokens, len(jobs))
+    order = Order(consumer, jobs, reserve, len(jobs), bool(body.stream))
+    return Answer(gateway, order, view)
 
 
 def choice_seeds(seed: int | None, count: int) -> list[int | None]:

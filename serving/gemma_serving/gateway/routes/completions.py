@@ -9,7 +9,9 @@ from starlette.responses import Response
 
 from gemma_serving.contract import GenerateRequest
 from gemma_serving.gateway import errors
-from gemma_serving.gateway.answers import Answer
+from gemma_serving.gateway.access.door import answer_limit
+from gemma_serving.gateway.access.keys import Consumer
+from gemma_serving.gateway.answers import Answer, Order
 from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.prompts.formats import BOS, BOS_ID
 from gemma_serving.gateway.routes.body import read_body
@@ -28,7 +30,9 @@ async def completions(request: Request) -> Response:
     """Continue one or more texts."""
     gateway: Gateway = request.app.state.gateway
     body = parse(CompletionRequest, await read_body(request))
-    max_tokens = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
+    consumer: Consumer = request.state.consumer
+    asked = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
+    max_tokens = answer_limit(asked, consumer.limits)
     envelope = gateway.envelope("cmpl", body)
     base = dataclasses.replace(
         gateway.generate_request(body, envelope.id, max_tokens),
@@ -43,7 +47,8 @@ async def completions(request: Request) -> Response:
     ]
     echoes = [_echo(prompt, body) for prompt in body.prompts for _ in seeds]
     view = CompletionView(envelope, echoes, body.logprobs)
-    return Answer(gateway.engine, request.state.key, jobs, view, bool(body.stream))
+    reserve = gateway.estimate_tokens(body.prompts, max_tokens, len(jobs))
+    return Answer(gateway, Order(consumer, jobs, reserve, len(seeds), bool(body.stream)), view)
 
 
 def with_prompt(request: GenerateRequest, prompt: str | list[int]) -> GenerateRequest:
