@@ -1,0 +1,52 @@
+"""Each example, rendered, file by file. A change here is a change of what users run: review it as a diff."""
+
+import shutil
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+
+from gemma_operator.cli.documents import read_resources, read_settings
+from gemma_operator.cli.render import render, to_yaml
+
+HERE = Path(__file__).parent
+EXAMPLES = sorted((HERE.parents[1] / "examples").glob("*.yaml"))
+SETTINGS = read_settings(str(HERE / "settings.yaml"))
+NAMESPACE = "default"
+KUBERNETES = "1.36"
+every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+
+
+def rendered(example: Path) -> dict[str, str]:
+    """File name → content."""
+    (resource,) = read_resources(str(example))
+    return {
+        f"{manifest['kind'].lower()}-{manifest['metadata']['name']}.yaml": to_yaml([manifest])
+        for manifest in render(resource, SETTINGS, (), NAMESPACE)
+    }
+
+
+@every_example
+def test_example_renders_as_recorded(example: Path, request: pytest.FixtureRequest) -> None:
+    folder = HERE / example.stem
+    files = rendered(example)
+    if request.config.getoption("--update-golden", default=False):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_text(content)
+    assert files == {path.name: path.read_text() for path in sorted(folder.glob("*.yaml"))}, (
+        "run `make golden` and review the diff"
+    )
+
+
+@every_example
+def test_example_is_valid_for_kubernetes(example: Path) -> None:
+    (resource,) = read_resources(str(example))
+    for manifest in render(resource, SETTINGS, (), NAMESPACE):
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_no_golden_folder_is_left_without_its_example() -> None:
+    folders = {path.name for path in HERE.iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
+    assert folders == {example.stem for example in EXAMPLES}
