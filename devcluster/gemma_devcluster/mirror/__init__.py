@@ -11,6 +11,7 @@ Protocol: huggingface_hub 2.4 (`file_download.py`, `utils/_http.py`). Standard l
 this package and the weights.
 """
 
+import ssl
 import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -35,21 +36,31 @@ __all__ = [
 class WeightsMirror:
     """The server, in a thread of its own.
 
+    Args:
+        root: folder of `OWNER/NAME/files`.
+        host: address to listen on.
+        port: 0 for any that is free.
+        tls: serve https with this context.
+
     >>> with WeightsMirror(Path("models")) as mirror:  # doctest: +SKIP
     ...     HfApi(endpoint=mirror.url).model_info("owner/name")
     """
 
-    def __init__(self, root: Path, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._state = State(root)
+    def __init__(
+        self, root: Path, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._state = State(root, scheme="http" if tls is None else "https")
         handler = type("Handler", (Handler,), {"state": self._state})
         self._server = ThreadingHTTPServer((host, port), handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"{self._state.scheme}://{host!s}:{port}"
 
     @property
     def requests(self) -> list[Request]:

@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
         if file.sha256 is None:
             self._send_file(repository, file, about)
             return
-        location = f"http://{self.headers.get('Host')}/large-files/{repository}/{name}"
+        location = f"{self.state.scheme}://{self.headers.get('Host')}/large-files/{repository}/{name}"
         self._answer(302, b"", {**about, "Location": location})
 
     def _large_file(self, repository: str, name: str) -> None:

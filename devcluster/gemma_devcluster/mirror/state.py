@@ -102,6 +102,7 @@ class State:
     """Shared by all connections."""
 
     root: Path
+    scheme: str = "http"
     faults: dict[str, Faults] = field(default_factory=dict)
     corrupted: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)

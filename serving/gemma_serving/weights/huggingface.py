@@ -5,7 +5,6 @@ ends), and its Xet transfer neither resumes nor passes a mirror; so files are st
 `resolve` URL with a Range header, with the client's session, headers and errors.
 """
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -60,6 +59,7 @@ _BY_STATUS = {
     ),
     NOT_FOUND: (Reason.NOT_FOUND, "{endpoint} has no repository {repository}, or shows it to others only"),
 }
+_TRUST = "give the CA bundle that vouches for it in SSL_CERT_FILE"
 _OTHER = (Reason.FETCH_FAILED, "{endpoint} answered {status} for {repository}")
 
 
@@ -137,7 +137,11 @@ class HuggingFaceSource:
             message = f"{self._shown_endpoint!r} is no http(s) URL; check the endpoint"
             raise WeightsError(Reason.FETCH_FAILED, message) from error
         except httpx2.HTTPError as error:
-            raise SourceUnavailableError(f"{self._shown_endpoint}: {_cause(error)}") from error
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                message = f"the certificate of {self._shown_endpoint} is not trusted: {_TRUST}"
+                raise WeightsError(Reason.FETCH_FAILED, message) from error
+            cause = f"{type(error).__name__} {error}".rstrip()
+            raise SourceUnavailableError(f"{self._shown_endpoint}: {cause}") from error
 
     def _refusal(self, error: HfHubHTTPError, revision: str) -> Exception:
         status = error.response.status_code
@@ -172,10 +176,3 @@ def _explanation(error: HfHubHTTPError, *, has_token: bool) -> tuple[Reason, str
     if status == UNAUTHORIZED and not has_token:
         return _GATED if isinstance(error, GatedRepoError) else _HIDDEN
     return _BY_STATUS.get(status, _OTHER)
-
-
-def _cause(error: httpx2.HTTPError) -> str:
-    """What a person can act on."""
-    if isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "its certificate is not trusted; give the CA bundle in SSL_CERT_FILE"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -19,8 +19,8 @@ class Reason(StrEnum):
     FETCH_FAILED = "FetchFailed"
 
 
-MESSAGE_LIMIT = 2048
-"""Characters. The kubelet keeps 4,096 bytes of a termination message and would cut the JSON in two."""
+TERMINATION_MESSAGE_BYTES = 4096
+"""The kubelet keeps so much and would cut the JSON in two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,13 @@ class Outcome:
     bytes_total: int = 0
 
     def to_json(self) -> str:
-        """One line."""
-        message = (
-            self.message if len(self.message) <= MESSAGE_LIMIT else self.message[: MESSAGE_LIMIT - 1] + "…"
-        )
-        fields = {**asdict(self), "message": message}
-        return json.dumps({name: value for name, value in fields.items() if value is not None})
+        """One line that fits into a termination message; of a long sentence the end is left out."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        line = json.dumps(fields)
+        while len(line) > TERMINATION_MESSAGE_BYTES:
+            fields["message"] = fields["message"][: len(fields["message"]) * 3 // 4] + "…"
+            line = json.dumps(fields)
+        return line
 
 
 class WeightsError(Exception):

@@ -98,7 +98,8 @@ class Volume:
     def holds(self, commit: str, patterns: Sequence[str]) -> Manifest | None:
         """The manifest, if it answers all patterns and every file that it lists still has its size."""
         manifest = self.manifest(commit)
-        if manifest is None or not set(patterns) <= set(manifest.patterns):
+        # A branch's name leads to a folder too, but only the source knows whether it is still that commit.
+        if manifest is None or manifest.commit != commit or not set(patterns) <= set(manifest.patterns):
             return None
         folder = self.folder(commit)
         whole = all(_size(folder / file.name) == file.size for file in manifest.files)
