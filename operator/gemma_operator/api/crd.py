@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 CRD_NAME = f"{PLURAL}.{GROUP}"
 CRD_FILE = f"crds/{GROUP}_{PLURAL}.yaml"
 CHART_FILE = "charts/gemma-operator/templates/crd.yaml"
-_GENERATED = "generated from operator/gemma_operator/api/v1alpha1.py by `make generate`; do not edit"
+_GENERATED = "generated from operator/gemma_operator/api/v1alpha1 by `make generate`; do not edit"
 
 _DROPPED = frozenset({"title", "examples", "$defs", "default", "additionalProperties"})
 """What a structural schema must not or need not hold. Defaults are applied in memory: written into every

@@ -1,8 +1,4 @@
-"""GemmaDeployment v1alpha1: the spec a team writes and the status the operator answers with.
-
-Attribute docstrings are what `kubectl explain` prints; the CRD is generated from this file by `api/crd.py`.
-A field is here only when something reads it.
-"""
+"""The spec a team writes. A field is here only when something reads it."""
 
 from enum import StrEnum
 from typing import Annotated, Self, TypeVar
@@ -11,22 +7,13 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 
-Word = Annotated[str, StringConstraints(max_length=100)]
-"""A name or number that the operator writes into the status."""
-Sentence = Annotated[str, StringConstraints(max_length=4096)]
-"""What the operator writes for people."""
-Reference = Annotated[str, StringConstraints(max_length=500)]
-"""An image, a URL, a selector."""
-Count = Annotated[int, Field(ge=0)]
-"""Of anything."""
-
-
 _Model = TypeVar("_Model", bound=ApiModel)
 
 _REVISION_CLIMBS = "revision names a branch, a tag or a commit: it cannot hold '..'"
 _PATH_CLIMBS = "path lies within the claim: it cannot hold '..'"
 _ONE_SOURCE = "exactly one of huggingFace and persistentVolumeClaim must be set"
 _CPU_COUNT = "count is the number of accelerators: leave it out with accelerator cpu"
+_TWO_CHOICES = "accelerator names one and candidates several: leave one of the two out"
 _CLAIM_EXISTS = "claimName names an existing claim: storageClassName and size describe a new one"
 _NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
 
@@ -51,6 +38,14 @@ class Precision(StrEnum):
     Q8_0 = "Q8_0"
     Q4_K_M = "Q4_K_M"
     Q4_0 = "Q4_0"
+
+
+class Optimization(StrEnum):
+    """What `precision: Auto` aims at."""
+
+    MAXIMUM_EFFICIENCY = "MaximumEfficiency"
+    BALANCED = "Balanced"
+    PERFORMANCE = "Performance"
 
 
 class EngineName(StrEnum):
@@ -146,6 +141,8 @@ class ModelSpec(ApiModel):
     """Catalogue key such as `gemma-3-4b-it`. `gemma-operator plan --matrix` lists them."""
     precision: Precision = Field(default=Precision.AUTO)
     """Weight format. Default: what the engine and the accelerator serve best."""
+    optimization: Optimization = Field(default=Optimization.BALANCED)
+    """What `precision: Auto` aims at: the fewest bytes, the middle, or the native precision."""
     context_length: Annotated[int, Field(ge=64, le=1048576)] | None = Field(default=None)
     """Tokens of prompt plus answer. Default: 8192, or the variant's maximum when that is less."""
     source: ModelSource | None = Field(default=None)
@@ -164,12 +161,21 @@ class HardwareSpec(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("!(has(self.accelerator) && self.accelerator == 'cpu' && has(self.count))", _CPU_COUNT)
+            ("!(has(self.accelerator) && self.accelerator == 'cpu' && has(self.count))", _CPU_COUNT),
+            (
+                "!has(self.candidates) || !has(self.accelerator) || self.accelerator == 'Auto'"
+                " || size(self.candidates) == 0",
+                _TWO_CHOICES,
+            ),
         )
     )
 
     accelerator: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(default="Auto")
     """`Auto`, a catalogue key such as `nvidia-l4`, or `cpu`. `Auto`: the cheapest present that fits."""
+    candidates: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=63)]], Field(max_length=8)
+    ] = Field(default=[])
+    """Accelerators to try in this order; each is planned on its own and the first that fits is taken."""
     count: Annotated[int, Field(ge=1, le=16)] | None = Field(default=None)
     """Accelerators per replica. Default: the smallest number that fits."""
     cpu: Quantity | None = Field(default=None)
@@ -180,6 +186,10 @@ class HardwareSpec(ApiModel):
     @model_validator(mode="after")
     def _counts_accelerators(self) -> Self:
         return _check(self, self.accelerator != "cpu" or self.count is None, _CPU_COUNT)
+
+    @model_validator(mode="after")
+    def _names_its_accelerators_once(self) -> Self:
+        return _check(self, self.accelerator == "Auto" or not self.candidates, _TWO_CHOICES)
 
 
 class CapacitySpec(ApiModel):
@@ -250,114 +260,3 @@ class GemmaDeploymentSpec(ApiModel):
         source = self.model.source
         is_in_claim = source is not None and source.persistent_volume_claim is not None
         return _check(self, self.cache is None or not is_in_claim, _NEEDLESS_CACHE)
-
-
-class ConditionStatus(StrEnum):
-    """Status of a condition, as in Kubernetes."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
-
-
-class Condition(ApiModel):
-    """One aspect of the endpoint, positive polarity, in the form of metav1.Condition."""
-
-    type: Annotated[str, StringConstraints(max_length=64)]
-    """Planned, WeightsReady, PodsReady or Ready."""
-    status: ConditionStatus
-    """True, False or Unknown."""
-    observed_generation: Count
-    """The metadata.generation this was judged from."""
-    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
-    """When `status` last changed (RFC 3339, UTC)."""
-    reason: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z]+$")]
-    """One of the reasons in docs/api.md."""
-    message: Annotated[str, StringConstraints(max_length=4096)]
-    """What is needed, what there is, what to change."""
-
-
-class PlanMemory(ApiModel):
-    """Memory per accelerator (host memory on CPU), in GiB, as text with two decimals."""
-
-    usable: Word
-    """What the engine may use."""
-    weights: Word
-    """Model weights."""
-    kv_cache: Word
-    """KV cache."""
-    overhead: Word
-    """Runtime, activations and graphs."""
-    headroom: Word
-    """Left over."""
-
-
-class PlanStatus(ApiModel):
-    """The plan in force."""
-
-    engine: EngineName
-    """Engine chosen."""
-    engine_version: Word
-    """Its version."""
-    image: Reference
-    """Image of the engine container."""
-    accelerator: Word
-    """`cpu`, or the accelerator's catalogue key."""
-    count: Count
-    """Accelerators per replica; 0 on CPU."""
-    tensor_parallel_size: Count
-    """Ways each layer is split."""
-    precision: Precision
-    """Weight format chosen."""
-    context_length: Count
-    """Tokens of prompt plus answer."""
-    max_concurrent_requests: Count
-    """Requests generated at once by one replica."""
-    memory: PlanMemory
-    """Where the memory goes."""
-
-
-class WeightsStatus(ApiModel):
-    """Progress of the weights."""
-
-    source: Reference
-    """Repository or claim."""
-    revision: Reference | None = Field(default=None)
-    """Commit, once resolved."""
-    bytes_done: Count | None = Field(default=None)
-    """Bytes fetched and verified."""
-    bytes_total: Count | None = Field(default=None)
-    """Bytes of all files."""
-
-
-class GemmaDeploymentStatus(ApiModel):
-    """What the operator says of the endpoint."""
-
-    observed_generation: Count | None = Field(default=None)
-    """The metadata.generation this status was written for."""
-    conditions: Annotated[
-        list[Condition],
-        Field(
-            max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        ),
-    ] = Field(default=[])
-    """Planned, WeightsReady, PodsReady and their roll-up Ready."""
-    summary: Sentence | None = Field(default=None)
-    """The state in one sentence."""
-    url: Reference | None = Field(default=None)
-    """Base URL of the OpenAI endpoint inside the cluster."""
-    accelerator: Word | None = Field(default=None)
-    """What a replica runs on, as `2x nvidia-l4` or `cpu`."""
-    ready: Word | None = Field(default=None)
-    """Ready of desired replicas, as `2/2`."""
-    replicas: Count | None = Field(default=None)
-    """Pods that exist."""
-    ready_replicas: Count | None = Field(default=None)
-    """Pods that take requests."""
-    selector: Reference | None = Field(default=None)
-    """Label selector of the pods, for the scale subresource."""
-    plan: PlanStatus | None = Field(default=None)
-    """The plan in force."""
-    weights: WeightsStatus | None = Field(default=None)
-    """Progress of the weights."""

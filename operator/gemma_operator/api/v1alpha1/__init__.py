@@ -1,0 +1,54 @@
+"""GemmaDeployment v1alpha1: the spec a team writes and the status the operator answers with.
+
+Attribute docstrings are what `kubectl explain` prints; the CRD is generated from here by `api/crd.py`.
+"""
+
+from gemma_operator.api.v1alpha1.spec import (
+    AccessMode,
+    CacheSpec,
+    CapacitySpec,
+    EngineName,
+    EngineSpec,
+    GemmaDeploymentSpec,
+    HardwareSpec,
+    HuggingFaceSource,
+    ModelSource,
+    ModelSpec,
+    Optimization,
+    PersistentVolumeClaimSource,
+    Precision,
+    SecretKeyRef,
+)
+from gemma_operator.api.v1alpha1.status import (
+    Condition,
+    ConditionStatus,
+    GemmaDeploymentStatus,
+    PlanMemory,
+    PlanStatus,
+    SpeedStatus,
+    WeightsStatus,
+)
+
+__all__ = [
+    "AccessMode",
+    "CacheSpec",
+    "CapacitySpec",
+    "Condition",
+    "ConditionStatus",
+    "EngineName",
+    "EngineSpec",
+    "GemmaDeploymentSpec",
+    "GemmaDeploymentStatus",
+    "HardwareSpec",
+    "HuggingFaceSource",
+    "ModelSource",
+    "ModelSpec",
+    "Optimization",
+    "PersistentVolumeClaimSource",
+    "PlanMemory",
+    "PlanStatus",
+    "Precision",
+    "SecretKeyRef",
+    "SpeedStatus",
+    "WeightsStatus",
+]

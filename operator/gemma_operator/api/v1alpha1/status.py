@@ -1,0 +1,144 @@
+"""The status the operator answers with."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from gemma_operator.api.base import ApiModel
+from gemma_operator.api.v1alpha1.spec import EngineName, Precision
+
+Word = Annotated[str, StringConstraints(max_length=100)]
+"""A name or number that the operator writes into the status."""
+Sentence = Annotated[str, StringConstraints(max_length=4096)]
+"""What the operator writes for people."""
+Reference = Annotated[str, StringConstraints(max_length=500)]
+"""An image, a URL, a selector."""
+Count = Annotated[int, Field(ge=0)]
+"""Of anything."""
+
+
+class ConditionStatus(StrEnum):
+    """Status of a condition, as in Kubernetes."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(ApiModel):
+    """One aspect of the endpoint, positive polarity, in the form of metav1.Condition."""
+
+    type: Annotated[str, StringConstraints(max_length=64)]
+    """Planned, WeightsReady, PodsReady or Ready."""
+    status: ConditionStatus
+    """True, False or Unknown."""
+    observed_generation: Count
+    """The metadata.generation this was judged from."""
+    last_transition_time: Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
+    """When `status` last changed (RFC 3339, UTC)."""
+    reason: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z]+$")]
+    """One of the reasons in docs/api.md."""
+    message: Annotated[str, StringConstraints(max_length=4096)]
+    """What is needed, what there is, what to change."""
+
+
+class PlanMemory(ApiModel):
+    """Memory per accelerator (host memory on CPU), in GiB, as text with two decimals."""
+
+    usable: Word
+    """What the engine may use."""
+    weights: Word
+    """Model weights."""
+    kv_cache: Word
+    """KV cache."""
+    overhead: Word
+    """Runtime, activations and graphs."""
+    headroom: Word
+    """Left over."""
+
+
+class SpeedStatus(ApiModel):
+    """Generation speed of one replica in tokens per second, as text with one decimal."""
+
+    low: Word
+    """Lower end of the band."""
+    expected: Word
+    """Best estimate."""
+    high: Word
+    """Upper end of the band."""
+
+
+class PlanStatus(ApiModel):
+    """The plan in force."""
+
+    engine: EngineName
+    """Engine chosen."""
+    engine_version: Word
+    """Its version."""
+    image: Reference
+    """Image of the engine container."""
+    accelerator: Word
+    """`cpu`, or the accelerator's catalogue key."""
+    count: Count
+    """Accelerators per replica; 0 on CPU."""
+    tensor_parallel_size: Count
+    """Ways each layer is split."""
+    precision: Precision
+    """Weight format chosen."""
+    context_length: Count
+    """Tokens of prompt plus answer."""
+    max_concurrent_requests: Count
+    """Requests generated at once by one replica."""
+    memory: PlanMemory
+    """Where the memory goes."""
+    tokens_per_second: SpeedStatus | None = Field(default=None)
+    """Predicted for a replica that is busy with `maxConcurrentRequests`."""
+    hourly_cost: Word | None = Field(default=None)
+    """Of one replica, from the price file of the catalogue; absent where no price is known."""
+
+
+class WeightsStatus(ApiModel):
+    """Progress of the weights."""
+
+    source: Reference
+    """Repository or claim."""
+    revision: Reference | None = Field(default=None)
+    """Commit, once resolved."""
+    bytes_done: Count | None = Field(default=None)
+    """Bytes fetched and verified."""
+    bytes_total: Count | None = Field(default=None)
+    """Bytes of all files."""
+
+
+class GemmaDeploymentStatus(ApiModel):
+    """What the operator says of the endpoint."""
+
+    observed_generation: Count | None = Field(default=None)
+    """The metadata.generation this status was written for."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = Field(default=[])
+    """Planned, WeightsReady, PodsReady and their roll-up Ready."""
+    summary: Sentence | None = Field(default=None)
+    """The state in one sentence."""
+    url: Reference | None = Field(default=None)
+    """Base URL of the OpenAI endpoint inside the cluster."""
+    accelerator: Word | None = Field(default=None)
+    """What a replica runs on, as `2x nvidia-l4` or `cpu`."""
+    ready: Word | None = Field(default=None)
+    """Ready of desired replicas, as `2/2`."""
+    replicas: Count | None = Field(default=None)
+    """Pods that exist."""
+    ready_replicas: Count | None = Field(default=None)
+    """Pods that take requests."""
+    selector: Reference | None = Field(default=None)
+    """Label selector of the pods, for the scale subresource."""
+    plan: PlanStatus | None = Field(default=None)
+    """The plan in force."""
+    weights: WeightsStatus | None = Field(default=None)
+    """Progress of the weights."""
