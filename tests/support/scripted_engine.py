@@ -18,6 +18,7 @@ class ScriptedEngine(EngineBase):
         super().__init__()
         self.steps = asyncio.Semaphore(0)
         self.closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._failing_load = failing_load
         self._failing_step = failing_step
 
@@ -25,6 +26,7 @@ class ScriptedEngine(EngineBase):
         """See Engine.load."""
         if self._failing_load is not None:
             raise self._failing_load
+        self._loop = asyncio.get_running_loop()
         self._config = config
 
     async def close(self) -> None:
@@ -35,9 +37,12 @@ class ScriptedEngine(EngineBase):
             generation.cancel()
 
     def allow(self, tokens: int) -> None:
-        """Let so many tokens be generated, over all requests."""
+        """Let so many tokens be generated, over all requests; from any thread."""
         for _ in range(tokens):
-            self.steps.release()
+            if self._loop is None:
+                self.steps.release()
+            else:
+                self._loop.call_soon_threadsafe(self.steps.release)
 
     def _kv_tokens(self) -> tuple[int, int]:
         return self._tokens_in_flight(), self.config.context_length * self.config.max_concurrent_requests
