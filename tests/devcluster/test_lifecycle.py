@@ -43,14 +43,18 @@ def output(*command: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith("#")]
 
 
+def links() -> set[str]:
+    return {link["ifname"] for link in json.loads("".join(output("ip", "-json", "link")))}
+
+
 def machine_state(state: Path) -> dict[str, object]:
     """Everything a Kubernetes node changes on its host, but for what other clusters may be changing now."""
     return {
         "mounts": [
             line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(state) in line
         ],
-        "links": sorted(link["ifname"] for link in json.loads("".join(output("ip", "-json", "link")))),
-        "routes": sorted(output("ip", "route")),
+        "links": {name for name in links() if not name.startswith("gdc-")},
+        "routes": {route for route in output("ip", "route") if " gdc-" not in route},
         "namespaces": output("ip", "netns"),
         "iptables": output("iptables-save"),
         "ipsets": output("ipset", "list", "-name"),
@@ -104,9 +108,13 @@ def test_a_second_cluster_coexists_survives_a_crash_and_leaves_nothing(
         assert init is not None
         processes = processes_below(init.pid)
         assert len(processes) > len(other.components())
+        addresses = other.addresses
+        assert addresses.host_link in links()
     finally:
         other.down()
     assert machine_state(other.layout.state) == before
+    assert addresses.host_link not in links()
+    assert not [route for route in output("ip", "route") if route.startswith(str(addresses.network))]
     assert not processes & processes_below(1)
     assert probe(cluster, "beside", "server", "get", "http://server.beside/still") == "hello /still"
 
