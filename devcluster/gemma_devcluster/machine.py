@@ -18,7 +18,7 @@ from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.layout import Layout
 from gemma_devcluster.waiting import await_value
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 # The API server would wait a minute for its watchers.
 GRACE_SECONDS = 3.0
