@@ -1,13 +1,17 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from apiserver.restricted import restricted_namespace
+from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.kubectl import Kubectl
 from gemma_operator.api.base import API_VERSION, KIND
+from gemma_operator.api.crd import CRD_NAME
 from gemma_operator.api.manifest import owner_of
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.conditions import next_status
@@ -16,6 +20,12 @@ from support.plans import CPU_PLAN, spec_of
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 NOW = "2026-11-25T03:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def namespace(control_plane: Cluster) -> Iterator[str]:
+    with restricted_namespace(control_plane.kubectl) as name:
+        yield name
 
 
 def resource(spec: Any, name: str = "assistant") -> dict[str, Any]:
@@ -32,14 +42,14 @@ def dry_run(kubectl: Kubectl, namespace: str, manifest: dict[str, Any]) -> dict[
     return create(kubectl, namespace, manifest, "--dry-run=server")
 
 
-def test_the_api_server_finds_no_fault_with_the_schema(kubectl: Kubectl, crd: str) -> None:
-    conditions = {c["type"]: c["status"] for c in kubectl.get("crd", crd)["status"]["conditions"]}
+def test_the_api_server_finds_no_fault_with_the_schema(kubectl: Kubectl) -> None:
+    conditions = {c["type"]: c["status"] for c in kubectl.get("crd", CRD_NAME)["status"]["conditions"]}
     assert conditions["Established"] == conditions["NamesAccepted"] == "True"
     assert conditions.get("NonStructuralSchema", "False") == "False"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_is_accepted(kubectl: Kubectl, crd: str, namespace: str, example: Path) -> None:
+def test_every_example_is_accepted(kubectl: Kubectl, namespace: str, example: Path) -> None:
     dry_run(kubectl, namespace, yaml.safe_load(example.read_text()))
 
 
@@ -82,7 +92,7 @@ CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
     ],
 )
 def test_a_bad_spec_is_refused_with_field_and_reason(
-    kubectl: Kubectl, crd: str, namespace: str, spec: Any, words: str
+    kubectl: Kubectl, namespace: str, spec: Any, words: str
 ) -> None:
     with pytest.raises(DevclusterError) as refused:
         dry_run(kubectl, namespace, resource(spec))
@@ -90,27 +100,21 @@ def test_a_bad_spec_is_refused_with_field_and_reason(
 
 
 @pytest.mark.parametrize("name", ["a.b", "1a", "a" * 64])
-def test_a_name_that_cannot_name_a_service_is_refused(
-    kubectl: Kubectl, crd: str, namespace: str, name: str
-) -> None:
+def test_a_name_that_cannot_name_a_service_is_refused(kubectl: Kubectl, namespace: str, name: str) -> None:
     with pytest.raises(DevclusterError, match=r"metadata\.name names a Service"):
         dry_run(kubectl, namespace, resource({"model": {"variant": "v"}}, name))
 
 
-def test_nothing_but_replicas_is_written_into_a_stored_spec(
-    kubectl: Kubectl, crd: str, namespace: str
-) -> None:
+def test_nothing_but_replicas_is_written_into_a_stored_spec(kubectl: Kubectl, namespace: str) -> None:
     spec = {"model": {"variant": "v"}, "hardware": {"cpu": 2}, "cache": {}}
     assert dry_run(kubectl, namespace, resource(spec))["spec"] == {**spec, "replicas": 1}
 
 
-def test_explain_prints_the_docstrings(kubectl: Kubectl, crd: str) -> None:
+def test_explain_prints_the_docstrings(kubectl: Kubectl) -> None:
     assert "Tokens of prompt plus answer" in kubectl.run("explain", "gemma.spec.model.contextLength")
 
 
-def test_a_resource_can_be_scaled_and_listed_and_told_a_status(
-    kubectl: Kubectl, crd: str, namespace: str
-) -> None:
+def test_a_resource_can_be_scaled_and_listed_and_told_a_status(kubectl: Kubectl, namespace: str) -> None:
     stored = create(kubectl, namespace, resource({"model": {"variant": "v"}, "suspend": True}, "lived"))
     status = said(stored, CPU_PLAN)
     kubectl.run(

@@ -1,9 +1,12 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from apiserver.restricted import restricted_namespace
+from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.kubectl import Kubectl
 from gemma_operator.cli.documents import read_resources
@@ -15,6 +18,12 @@ from support.plans import CPU_PLAN, GPU_PLAN, OWNER, spec_of
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 SETTINGS = OperatorSettings()
 every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def namespace(control_plane: Cluster) -> Iterator[str]:
+    with restricted_namespace(control_plane.kubectl) as name:
+        yield name
 
 
 def rendered(example: Path, namespace: str) -> list[dict[str, Any]]:
