@@ -37,9 +37,9 @@ OPERATOR = Group(
             "GemmaOperatorReconcileErrors",
             Severity.WARNING,
             "10m",
-            f"""sum(rate(gemma_operator_reconcile_seconds_count{{outcome="error"}}[10m]))
+            f"""sum(rate(gemma_operator_reconcile_seconds_count{{outcome!="done"}}[10m]))
             / sum(rate(gemma_operator_reconcile_seconds_count[10m])) > {ERROR_RATIO}
-            and sum(increase(gemma_operator_reconcile_seconds_count{{outcome="error"}}[10m])) >=
+            and sum(increase(gemma_operator_reconcile_seconds_count{{outcome!="done"}}[10m])) >=
             {MINIMUM_ERRORS}""",
             "{{ $value | humanizePercentage }} of the operator's reconciles fail",
             """A missing permission, an API server that fails, or a defect. The endpoints concerned have a
