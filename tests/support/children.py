@@ -142,7 +142,6 @@ def job(name: str = "assistant-weights-1", *, created: str = EARLIER, **status: 
 def job_pod(*containers: Manifest, of: str = "assistant-weights-1", **parts: Any) -> Manifest:
     fetching = pod(f"{of}-x", template="", owner=f"job-{of}", containers=list(containers), **parts)
     fetching["spec"] = {
-        "restartPolicy": "OnFailure",
         "containers": [{"name": "weights", "resources": {"limits": {"memory": MEMORY_LIMIT}}}],
     }
     return fetching

@@ -221,9 +221,9 @@ def _ended(pod: Manifest, container: Manifest) -> Manifest | None:
 
 
 def _should_run_on(pod: Manifest, name: str) -> bool:
-    spec = pod.get("spec") or {}
-    is_main = any(container["name"] == name for container in spec.get("containers") or ())
-    return is_main and spec.get("restartPolicy", "Always") == "Always"
+    """Fetching weights comes to an end, in a Job's pod as well."""
+    main = (container["name"] for container in (pod.get("spec") or {}).get("containers") or ())
+    return name != WEIGHTS_CONTAINER and name in main
 
 
 def _waiting(container: Manifest) -> dict[str, Any]:

@@ -82,6 +82,12 @@ def test_a_job_that_fetches() -> None:
     assert with_cache(job(), job_pod(running("weights"))).reason is Reason.FETCHING
 
 
+def test_a_fetch_that_is_done_before_its_job_knows() -> None:
+    answer = with_cache(job(), job_pod(ended("weights", 0, DONE)))
+    assert answer.reason is Reason.FETCHING
+    assert "is verified" in answer.message
+
+
 @pytest.mark.parametrize(
     "reason",
     ["TokenRequired", "AccessDenied", "NotFound", "Corrupt", "NoSpace", "FetchFailed"],
