@@ -22,6 +22,13 @@ from gemma_operator.catalog.rows import (
 EMPTY: Mapping[str, float] = MappingProxyType({})
 
 
+def _generation(key: str) -> str:
+    """`gemma-3-` of `gemma-3-27b-it`; `gemma-` of `gemma-2b`."""
+    name, _, rest = key.partition("-")
+    number = rest.split("-")[0]
+    return f"{name}-{number}-" if number[:1].isdigit() and not number.endswith(("b", "m")) else f"{name}-"
+
+
 @dataclass(frozen=True, eq=False)
 class Catalog:
     """All facts by key. Compared and hashed by identity: load it once and pass it on."""
@@ -77,8 +84,16 @@ class Catalog:
         )
 
     def nearest_variants(self, name: str) -> tuple[str, ...]:
-        """Up to five keys that look like the given name, the closest first."""
-        return tuple(get_close_matches(name.lower(), self.variants, n=5, cutoff=0.6))
+        """Up to five served keys like the given name: its own forms, then its generation."""
+        wanted = name.lower()
+        served = [key for key, row in self.variants.items() if row.refusal is None]
+        forms = [key for key in (f"{wanted}-it", f"{wanted}-pt") if key in served]
+        prefix = max((p for key in served if wanted.startswith(p := _generation(key))), key=len, default="")
+        form = wanted.rsplit("-", 1)[-1]
+        same = [key for key in served if prefix and _generation(key) == prefix]
+        alike = [key for key in same if key.endswith(f"-{form}")] or same
+        close = get_close_matches(wanted, alike or served, n=5, cutoff=0.6)
+        return tuple(dict.fromkeys([*forms, *close]))[:5]
 
     def nearest_accelerators(self, name: str) -> tuple[str, ...]:
         """Up to five accelerator keys that look like the given name, the closest first."""

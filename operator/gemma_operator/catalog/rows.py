@@ -83,6 +83,16 @@ class Parameters(BaseModel):
     experts: Count = 0
 
 
+class VisionTower(BaseModel):
+    """Image encoder: what one patch costs, and how many patches become one token."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden_size: PositiveCount
+    feed_forward: PositiveCount
+    patches_per_token: PositiveCount
+
+
 class Architecture(Row):
     """The layer table of one model body, shared by its forms and relatives."""
 
@@ -105,6 +115,7 @@ class Architecture(Row):
     rope_rows: PerKind
     """Rows of the rotary tables that vLLM keeps: positions, times the scaling factor where scaled."""
     experts: Experts | None = None
+    vision_tower: VisionTower | None = None
     parameters: Parameters
 
     @model_validator(mode="after")

@@ -82,7 +82,9 @@ def attempt_cpu(
             f"{where} was asked for {cores / MILLICORES:g} cores of CPU, the largest node has "
             f"{largest.cpu_millicores / MILLICORES:g} allocatable; lower hardware.cpu",
         )
-    return CpuFit(checkpoint, version, verdict, cache, slots, cores, weights, slots * slot, overhead, limit)
+    return CpuFit(
+        catalog, checkpoint, version, verdict, cache, slots, cores, weights, slots * slot, overhead, limit
+    )
 
 
 def _slots(wish: Wish, fixed: int, slot: int, node_bytes: int | None) -> int:

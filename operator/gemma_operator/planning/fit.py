@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gemma_operator.api.quantity import gib
 from gemma_operator.api.reasons import Reason
+from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
 from gemma_operator.planning.kv_cache import LlamaCppCache
 from gemma_operator.planning.memory import Demand, EngineSetup
@@ -29,6 +30,7 @@ class GpuFit:
 class CpuFit:
     """A model that fits into host memory."""
 
+    catalog: Catalog
     checkpoint: Checkpoint
     version: EngineVersion
     verdict: Verdict

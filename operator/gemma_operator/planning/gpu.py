@@ -1,10 +1,10 @@
 """Attempts on accelerators: one checkpoint, one engine version, one accelerator, one count."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gemma_operator.api.quantity import GIB, gib
 from gemma_operator.api.reasons import Reason
+from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
 from gemma_operator.planning.fit import GpuFit, Misfit, sum_sentence
@@ -53,9 +53,8 @@ def legal_counts(wish: Wish, accelerator: Accelerator) -> tuple[int, ...]:
     return tuple(count for count in accelerator.counts if wish.heads % count == 0)
 
 
-def impossible_count(wish: Wish, placement: Placement, count: int) -> Misfit | None:
+def impossible_count(wish: Wish, key: str, accelerator: Accelerator, count: int) -> Misfit | None:
     """Why that many accelerators cannot be used, or None."""
-    key, accelerator = placement.accelerator_key, placement.accelerator
     possible = legal_counts(wish, accelerator)
     if count in possible:
         return None
@@ -69,8 +68,8 @@ def impossible_count(wish: Wish, placement: Placement, count: int) -> Misfit | N
         offered = ", ".join(str(n) for n in accelerator.counts)
         return Misfit(
             Reason.IMPOSSIBLE_COUNT,
-            f"no machine has {count} x {key}: there are {offered}; for {wish.variant_key} set count to "
-            f"one of {choices}",
+            f"no machine has {count} x {key}: there are {offered}; for {wish.variant_key} set count to one "
+            f"of {choices}",
         )
     return Misfit(
         Reason.IMPOSSIBLE_COUNT,
@@ -81,22 +80,14 @@ def impossible_count(wish: Wish, placement: Placement, count: int) -> Misfit | N
 
 def attempt_gpu(wish: Wish, placement: Placement, count: int) -> GpuFit | Misfit:
     """Place the wish on that many accelerators. Never changes what the wish says."""
-    best: tuple[int, EngineSetup, Demand] | None = None
-    last: tuple[EngineSetup, Demand] | None = None
-    for setup in _setups(wish, placement, count):
-        demand = demand_of(setup)
-        last = (setup, demand)
-        fitting = min(concurrency_that_fits(demand, wish.context), setup.max_sequences)
-        if fitting >= 1 and (best is None or fitting > best[0]):
-            best = (fitting, setup, demand)
-        if fitting >= (wish.concurrency or ENOUGH_REQUESTS):
-            break
-    assert last is not None
-    if best is None:
-        return _does_not_fit(wish, placement, count, last[1])
-    concurrency, setup, demand = best
+    smallest = _setup(wish, placement, count, SMALLEST_STEPS[-1])
+    least = demand_of(smallest)
+    if concurrency_that_fits(least, wish.context) < 1:
+        return _does_not_fit(wish, placement, count, least)
+    fits = _best_step(wish, placement, count)
+    concurrency, setup, demand = fits
     if wish.concurrency is not None and concurrency < wish.concurrency:
-        return _too_many(wish, placement, count, best)
+        return _too_many(wish, placement, count, fits)
     return GpuFit(
         checkpoint=placement.checkpoint,
         version=placement.version,
@@ -110,25 +101,40 @@ def attempt_gpu(wish: Wish, placement: Placement, count: int) -> GpuFit | Misfit
     )
 
 
-def _setups(wish: Wish, placement: Placement, count: int) -> Iterator[EngineSetup]:
+def _best_step(wish: Wish, placement: Placement, count: int) -> tuple[int, EngineSetup, Demand]:
+    """The largest step with which enough requests fit; else the one with which most do."""
     device_bytes = int(placement.accelerator.memory_gib * GIB)
     first = LARGE_DEVICE_TOKENS if device_bytes >= LARGE_DEVICE_BYTES else STEP_TOKENS
-    base = EngineSetup(
+    best: tuple[int, EngineSetup, Demand] | None = None
+    for step in ((first, DEFAULT_SEQUENCES), *SMALLEST_STEPS):
+        setup = _setup(wish, placement, count, step)
+        demand = demand_of(setup)
+        fitting = min(concurrency_that_fits(demand, wish.context), setup.max_sequences)
+        if best is None or fitting > best[0]:
+            best = (fitting, setup, demand)
+        if fitting >= (wish.concurrency or ENOUGH_REQUESTS):
+            break
+    assert best is not None
+    return best
+
+
+def _setup(wish: Wish, placement: Placement, count: int, step: tuple[int, int]) -> EngineSetup:
+    tokens, sequences = step
+    return EngineSetup(
         catalog=placement.catalog,
         architecture_key=wish.variant.architecture or "",
         scheme=placement.checkpoint.scheme,
         engine=placement.version.engine,
         version=version_tuple(placement.version.version),
         tensor_parallel_size=count,
-        device_bytes=device_bytes,
+        device_bytes=int(placement.accelerator.memory_gib * GIB),
         utilization=UTILIZATION,
-        batched_tokens=first,
-        max_sequences=wish.concurrency or DEFAULT_SEQUENCES,
-        images="image" in wish.variant.modalities,
+        batched_tokens=tokens,
+        max_sequences=wish.concurrency or sequences,
+        images="image" in wish.variant.modalities and placement.version.engine is EngineName.VLLM,
+        adapters=wish.adapters,
+        adapter_rank=wish.adapter_rank,
     )
-    yield base
-    for tokens, sequences in SMALLEST_STEPS:
-        yield replace(base, batched_tokens=tokens, max_sequences=wish.concurrency or sequences)
 
 
 def _place_words(wish: Wish, placement: Placement, count: int) -> str:

@@ -5,6 +5,7 @@ Each engine's rule is one class with the same three answers: `request_bytes`, `c
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from gemma_operator.planning.attention import AttentionSpecs
@@ -47,7 +48,7 @@ class KvCache(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VllmCache:
     """vLLM's paged pool with layer groups (kv_cache_utils; read in 0.24.0, 0.27.1 and 0.32.0).
 
@@ -67,17 +68,20 @@ class VllmCache:
     0.10)."""
     derived_tokens: bool = True
 
-    def _group_layers(self) -> int:
+    @cached_property
+    def group_layers(self) -> int:
+        """Layers that each group is charged for, padding included."""
         local, global_ = self.specs.local.layers, self.specs.global_.layers
         smaller, larger = sorted((local, global_))
         if smaller == 0:
             return larger
         return larger if larger < VLLM_GROUP_RATIO * smaller else smaller
 
-    def _layout(self) -> tuple[int, int, int, int]:
-        """Local groups, global groups, local block, global block."""
-        group = self._group_layers()
-        widest = self._width()
+    @cached_property
+    def layout(self) -> tuple[int, int, int, int]:
+        """Local groups, global groups, tokens of a local block, tokens of a global block."""
+        group = self.group_layers
+        widest = self.width
         local, global_ = self.specs.local, self.specs.global_
         return (
             ceil_div(local.layers, group),
@@ -86,17 +90,20 @@ class VllmCache:
             self.base_block * widest // global_.width,
         )
 
-    def _width(self) -> int:
+    @cached_property
+    def width(self) -> int:
+        """Elements of the wider kind's key per token: both kinds' pages have as many bytes."""
         kinds = [spec.width for spec in (self.specs.local, self.specs.global_) if spec.layers]
         return max(kinds)
 
+    @cached_property
     def block_bytes(self) -> int:
         """Bytes of one page: keys and values of one group for one block of tokens."""
-        return self._group_layers() * 2 * self._width() * self.base_block * self.element_bytes
+        return self.group_layers * 2 * self.width * self.base_block * self.element_bytes
 
     def request_blocks(self, context: int) -> int:
         """Pages that one request of that length reserves, all groups together."""
-        local_groups, global_groups, local_block, global_block = self._layout()
+        local_groups, global_groups, local_block, global_block = self.layout
         window = self.specs.local.window
         local_tokens = context if window is None else min(window - 1 + self.tokens_in_flight, context)
         local_pages = local_groups * (ceil_div(local_tokens, local_block) + 1)
@@ -106,7 +113,7 @@ class VllmCache:
         """Bytes that one request of full length reserves."""
         if not self.hybrid:
             return self._full_block_bytes() * ceil_div(context, self.base_block)
-        return self.request_blocks(context) * self.block_bytes()
+        return self.request_blocks(context) * self.block_bytes
 
     def _full_block_bytes(self) -> int:
         return self.specs.full_bytes(self.base_block, self.element_bytes)
@@ -116,11 +123,11 @@ class VllmCache:
         if not self.hybrid:
             tokens = pool_bytes // self._full_block_bytes() * self.base_block
             return Capacity(concurrency=tokens / context, tokens=tokens)
-        blocks = pool_bytes // self.block_bytes()
+        blocks = pool_bytes // self.block_bytes
         concurrency = blocks / self.request_blocks(context)
         if self.derived_tokens:
             return Capacity(concurrency=concurrency, tokens=int(concurrency * context))
-        local_groups, global_groups, _, _ = self._layout()
+        local_groups, global_groups, _, _ = self.layout
         return Capacity(
             concurrency=concurrency, tokens=blocks // (local_groups + global_groups) * self.base_block
         )

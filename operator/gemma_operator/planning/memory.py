@@ -4,6 +4,7 @@ Every term carries a band. Constants are named with their origin; none is fitted
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from gemma_operator.api.quantity import GIB, MIB
 from gemma_operator.api.v1alpha1 import EngineName
@@ -24,31 +25,36 @@ VLLM_ASYNC_BATCHES_SINCE = (0, 26)
 ASYNC_BATCHES = 2
 VLLM_GRAPH_RESERVE_SINCE = (0, 21)
 """From here the estimated CUDA-graph memory is taken off before the KV pool is sized."""
-LOGIT_BYTES = 10
-"""Per sequence and vocabulary entry while sampling: 2 (16-bit logits) + 4 (float copy) + 4
-(probabilities)."""
-NON_TORCH_BYTES = 256 * MIB
-"""CUDA libraries and workspaces outside the allocator on one card; public logs give 0.1-0.5 GiB."""
-NCCL_BYTES = 384 * MIB
-"""Communicator and all-reduce buffers per rank when there are several; public logs give 0.2-0.6 GiB."""
-CUDA_GRAPH_BYTES = 460 * MIB
-"""Captured graphs of decode batches; public logs give 0.1-0.8 GiB whatever the model's size."""
+SAMPLER_V2_SINCE = (0, 29)
+"""Model Runner V2 is the default for Gemma in 0.29.0 and was not in 0.27.1 (vllm config/vllm.py of both)."""
+LOGIT_BYTES = 14
+"""Sampling, per sequence and vocabulary entry: 16-bit logits 2, float copy 4, probabilities 4, noise 4 "
+"(vllm 0.24.0
+`_dummy_sampler_run`, `TopKTopPSampler.forward_native`)."""
+LOGIT_BYTES_V2 = 6
+"""The same in Model Runner V2, which profiles without top-k and top-p: 16-bit logits 2, float copy 4."""
+NON_TORCH_BYTES = 200 * MIB
+"""CUDA libraries and workspaces outside the allocator; public vLLM logs of one card give 0.16-0.33 GiB."""
+NCCL_BYTES = 150 * MIB
+"""Communicators and all-reduce buffers per rank when there are several; public logs give 0.1-0.6 GiB."""
+GRAPH_BYTES_PER_LAYER = 180 * 1024
+"""Driver memory of one layer in one captured graph; two public Gemma logs give 170-205 kB."""
+GRAPH_BATCHES = 512
+"""vLLM captures sizes up to min(2 x max_num_seqs, 512): 1, 2, 4, multiples of 8 to 256, of 16 above."""
 HIDDEN_COPIES = 4
 """Hidden-state tensors alive at the widest point of a layer: input, residual, norm, output."""
 FEED_FORWARD_COPIES = 3
 """Gate, up and their product."""
+VISION_HIDDEN_COPIES = 3
+VISION_FEED_FORWARD_COPIES = 2
+"""Tensors alive in an image encoder's widest layer."""
 TENSORRT_GRAPH_BYTES = 1024 * MIB
 """TensorRT-LLM says up to 200 MB per graph; the batch sizes it captures by default share most of it."""
 TENSORRT_RUNTIME_BYTES = 1536 * MIB
-"""PyTorch, cuBLAS, autotuner workspaces of TensorRT-LLM's executor; KAITO's constant for vLLM is 2.3 GiB in
-all."""
-VISION_COPIES = 3
-VISION_PATCH_WIDTH = 1152 * VISION_COPIES + 4304 * 2
-"""Elements alive per image patch in a SigLIP-sized tower: three hidden tensors and two feed-forward ones."""
-PATCHES_PER_IMAGE = 4096
-"""Gemma 3: 896 px in 14-px patches. Gemma 4's default image is 2,520 patches; the larger stands for both."""
-MAX_PROFILED_IMAGES = 4
-"""limit_mm_per_prompt that plans render."""
+"""PyTorch, cuBLAS, autotuner workspaces of TensorRT-LLM's executor; KAITO's constant for vLLM is 2.3 "
+"GiB in all."""
+ADAPTER_BYTES = 2
+"""LoRA matrices are held in the run type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,10 @@ class EngineSetup:
     kv_element_bytes: int = RUN_TYPE_BYTES
     images: bool = False
     cuda_graphs: bool = True
+    adapters: int = 0
+    adapter_rank: int = 0
+    draft_bytes: int = 0
+    """Weights of a drafter, per rank."""
 
     @property
     def architecture(self) -> Architecture:
@@ -96,7 +106,7 @@ class EngineSetup:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Demand:
     """The sum for one accelerator, before any request."""
 
@@ -105,19 +115,20 @@ class Demand:
     overhead: tuple[Term, ...]
     cache: KvCache
 
-    @property
+    @cached_property
     def overhead_bytes(self) -> int:
         """Everything beside weights and KV cache."""
         return sum(term.bytes for term in self.overhead)
 
-    @property
+    @cached_property
     def pool_bytes(self) -> int:
         """What is left for the KV cache; negative when weights and overhead alone do not fit."""
         return self.usable_bytes - self.weights.bytes - self.overhead_bytes
 
 
+@lru_cache(maxsize=16384)
 def demand_of(setup: EngineSetup) -> Demand:
-    """The sum of one setup."""
+    """The sum of one setup. Cached: remedies, candidates and the matrix ask for the same setups again."""
     if setup.engine is EngineName.TENSORRT_LLM:
         return _tensorrt(setup)
     return _vllm(setup)
@@ -128,11 +139,8 @@ def _vllm(setup: EngineSetup) -> Demand:
     if setup.tensor_parallel_size > 1:
         overhead.append(_nccl())
     if setup.cuda_graphs and setup.version >= VLLM_GRAPH_RESERVE_SINCE:
-        overhead.append(
-            Term(
-                "CUDA graphs", CUDA_GRAPH_BYTES, 100 * MIB, 800 * MIB, "constant; 0.1-0.8 GiB in public logs"
-            )
-        )
+        overhead.append(_graphs(setup))
+    overhead += _extras(setup)
     return Demand(
         usable_bytes=int(setup.device_bytes * setup.utilization),
         weights=_weights(setup),
@@ -145,6 +153,53 @@ def _vllm(setup: EngineSetup) -> Demand:
             derived_tokens=setup.version >= VLLM_DERIVED_TOKENS_SINCE,
         ),
     )
+
+
+def _graphs(setup: EngineSetup) -> Term:
+    """Piecewise graphs of every captured size, and full graphs of the sizes that can decode."""
+    piecewise = captured_sizes(min(2 * setup.max_sequences, GRAPH_BATCHES))
+    full = captured_sizes(min(setup.max_sequences, GRAPH_BATCHES))
+    size = setup.architecture.layers * (piecewise + full) * GRAPH_BYTES_PER_LAYER
+    formula = f"{setup.architecture.layers} layers x {piecewise + full} graphs x 180 KiB"
+    return Term("CUDA graphs", size, size // 4, size * 3 // 2, formula)
+
+
+def captured_sizes(largest: int) -> int:
+    """How many batch sizes up to `largest` are captured."""
+    small = sum(1 for size in (1, 2, 4) if size <= largest)
+    return small + min(largest, 256) // 8 + max(0, largest - 256) // 16
+
+
+def _extras(setup: EngineSetup) -> list[Term]:
+    """Adapters and a drafter, where there are any."""
+    terms = []
+    if setup.adapters:
+        size = (
+            adapter_bytes(setup.architecture, setup.adapter_rank)
+            * setup.adapters
+            // setup.tensor_parallel_size
+        )
+        formula = f"{setup.adapters} adapters of rank {setup.adapter_rank} on all linear layers"
+        terms.append(Term("adapters", size, size, int(size * 1.2), formula))
+    if setup.draft_bytes:
+        terms.append(
+            Term("drafter", setup.draft_bytes, setup.draft_bytes, setup.draft_bytes, "weights; no cache")
+        )
+    return terms
+
+
+def adapter_bytes(architecture: Architecture, rank: int) -> int:
+    """One LoRA adapter on every linear layer: rank x (input + output) per matrix (vllm lora/layers, "
+    "0.24.0)."""
+    hidden, heads = architecture.hidden_size, architecture.attention_heads
+    total = 0
+    for kind in ("local", "global_"):
+        layers = getattr(architecture.own_layers, kind) + getattr(architecture.shared_layers, kind)
+        query = heads * getattr(architecture.head_size, kind)
+        key = getattr(architecture.kv_heads, kind) * getattr(architecture.head_size, kind)
+        total += layers * (2 * (hidden + query) + 2 * (hidden + key))
+    total += sum(3 * (hidden + run.width) * run.layers for run in architecture.feed_forward)
+    return total * rank * ADAPTER_BYTES
 
 
 def tokens_in_flight(version: tuple[int, ...], batched_tokens: int) -> int:
@@ -169,7 +224,7 @@ def _tensorrt(setup: EngineSetup) -> Demand:
         2 * TENSORRT_GRAPH_BYTES,
         "constant; not yet measured on a GPU",
     )
-    overhead = [_activations(setup), runtime, graphs]
+    overhead = [_activations(setup), runtime, graphs, *_extras(setup)]
     if setup.tensor_parallel_size > 1:
         overhead.append(_nccl())
     left = setup.device_bytes - weights.bytes
@@ -218,10 +273,15 @@ def _activations(setup: EngineSetup) -> Term:
             FEED_FORWARD_COPIES * architecture.experts.width // ranks + architecture.hidden_size
         )
     text = setup.batched_tokens * per_token * RUN_TYPE_BYTES
-    sampling = min(setup.max_sequences, setup.batched_tokens) * architecture.vocabulary * LOGIT_BYTES
-    vision = 0
-    if setup.images and architecture.parameters.vision:
-        vision = MAX_PROFILED_IMAGES * PATCHES_PER_IMAGE * VISION_PATCH_WIDTH * RUN_TYPE_BYTES
+    logit_bytes = LOGIT_BYTES_V2 if setup.version >= SAMPLER_V2_SINCE else LOGIT_BYTES
+    sampling = min(setup.max_sequences, setup.batched_tokens) * architecture.vocabulary * logit_bytes
+    tower, vision = architecture.vision_tower, 0
+    if setup.images and tower is not None:
+        width = (
+            VISION_HIDDEN_COPIES * tower.hidden_size
+            + VISION_FEED_FORWARD_COPIES * tower.feed_forward // ranks
+        )
+        vision = setup.batched_tokens * tower.patches_per_token * width * RUN_TYPE_BYTES
     peak = max(text, sampling, vision)
     return Term(
         "activations", peak, int(peak * 0.6), int(peak * 1.6), "max(feed-forward, sampling, image encoder)"

@@ -6,6 +6,8 @@ from typing import Any
 from gemma_operator.api.manifest import content_hash
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Precision
+from gemma_operator.planning.memory import Term
+from gemma_operator.planning.throughput import Load, Speed
 
 CPU = "cpu"
 """The accelerator key of a plan that needs none."""
@@ -68,6 +70,40 @@ class WeightsPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StartupPhase:
+    """One part of the time from container start to the first token."""
+
+    phase: str
+    seconds: float
+    formula: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of one replica, beyond what rendering needs."""
+
+    support: str
+    """What the matrix says: verified or expected."""
+    speed: Speed
+    """Of a replica that is busy with its planned concurrency."""
+    load: Load
+    """The load that the speed assumes."""
+    largest_context: int
+    """Tokens that one request alone could have, up to the variant's maximum."""
+    kv_tokens: int
+    """Tokens in the cache, as the engine's log reports them."""
+    startup: tuple[StartupPhase, ...]
+    terms: tuple[Term, ...]
+    """The memory sum with its bands, per accelerator (the container, on CPU)."""
+    machine_types: tuple[str, ...] = ()
+    """Machines that offer that many accelerators, the smallest first."""
+    hourly_cost: float | None = None
+    cost_per_million_tokens: float | None = None
+    price_note: str = ""
+    """Currency, date and origin of the price."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How to serve the spec. Everything that `resources` needs, so that rendering decides nothing."""
 
@@ -107,6 +143,7 @@ class Plan:
     """Arguments for the exact engine version."""
     explanations: tuple[str, ...] = field(default=())
     """Sentences on what was chosen and why."""
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,17 @@
 """make_plan: from a spec and the facts to a Plan, or a Refusal. Pure: same input, same answer."""
 
+from dataclasses import replace
+
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.planning.choose import World, choose
+from gemma_operator.planning.choose import choose
 from gemma_operator.planning.compose import compose
 from gemma_operator.planning.fit import CpuFit, GpuFit, Misfit
 from gemma_operator.planning.inventory import Inventory
+from gemma_operator.planning.place import World
 from gemma_operator.planning.plan import Plan, Refusal
+from gemma_operator.planning.remedies import remedies_for
 from gemma_operator.planning.wish import Wish, wish_of
 from gemma_operator.settings import PlanningSettings
 
@@ -15,21 +19,34 @@ from gemma_operator.settings import PlanningSettings
 def make_plan(
     spec: GemmaDeploymentSpec, catalog: Catalog, settings: PlanningSettings, inventory: Inventory
 ) -> Plan | Refusal:
-    """How to serve the spec, or why not. An empty inventory plans offline, against the whole catalogue."""
-    wish = wish_of(spec, catalog)
+    """How to serve the spec, or why not and what would. An empty inventory plans against the whole "
+    "catalogue."""
+    world = World(catalog, settings, inventory)
+    answer = decide(spec, world)
+    if isinstance(answer, Plan):
+        return answer
+    remedies = remedies_for(spec, answer, world, lambda changed: decide(changed, world))
+    if not remedies:
+        return answer
+    offered = "; or ".join(remedy.sentence for remedy in remedies)
+    return replace(answer, message=f"{answer.message}. What fits: {offered}", remedies=remedies)
+
+
+def decide(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal:
+    """The answer without remedies: what the matrix and the remedies themselves ask."""
+    wish = wish_of(spec, world.catalog)
     if isinstance(wish, Refusal):
         return wish
-    fit = choose(wish, World(catalog, settings, inventory))
+    fit = choose(wish, world)
     if isinstance(fit, Misfit):
         return Refusal(fit.reason, fit.message)
-    return _token_missing(spec, wish, fit, settings) or compose(fit, wish, spec, settings)
+    return _token_missing(spec, wish, fit, world.settings) or compose(fit, wish, spec, world.settings)
 
 
 def _token_missing(
     spec: GemmaDeploymentSpec, wish: Wish, fit: GpuFit | CpuFit, settings: PlanningSettings
 ) -> Refusal | None:
-    """A gated repository without a token is refused before hardware is asked for. A mirror has rules of its
-    own."""
+    """A gated repository without a token is refused before hardware is asked for. Mirrors have own rules."""
     source = spec.model.source
     hub = source.hugging_face if source else None
     if not settings.require_token or (source is not None and hub is None):
@@ -43,8 +60,7 @@ def _token_missing(
         return None
     return Refusal(
         Reason.TOKEN_REQUIRED,
-        f"{fit.checkpoint.repository} is gated ({wish.variant.licence}) and no token is given: accept "
-        f"the licence on the "
-        f"hub, put an access token into a Secret and set model.source.huggingFace.tokenSecretRef "
-        f"(repository {fit.checkpoint.repository})",
+        f"{fit.checkpoint.repository} is gated ({wish.variant.licence}) and no token is given: accept the "
+        "licence on the hub, put an access token into a Secret and name it in "
+        f"model.source.huggingFace.tokenSecretRef, with repository {fit.checkpoint.repository}",
     )

@@ -1,24 +1,45 @@
 """Which precisions to try, in order, when the spec leaves the choice open."""
 
-from gemma_operator.api.v1alpha1 import EngineName, Precision
+from gemma_operator.api.v1alpha1 import EngineName, Optimization, Precision
 
 Order = tuple[Precision, ...]
 
-GPU_BALANCED: Order = (
-    Precision.FP8,
-    Precision.BF16,
-    Precision.FP16,
-    Precision.INT8,
-    Precision.INT4,
-    Precision.NVFP4,
-)
-"""The middle: half the bytes where hardware multiplies them natively, else the native type."""
-CPU_BALANCED: Order = (Precision.Q4_K_M, Precision.Q4_0, Precision.Q8_0, Precision.BF16)
-"""Decoding on CPU is bound by memory bandwidth: the mixed 4-bit type is the field's default."""
-ALL_GPU: Order = GPU_BALANCED
-ALL_CPU: Order = CPU_BALANCED
+GPU: dict[Optimization, Order] = {
+    Optimization.PERFORMANCE: (
+        Precision.BF16,
+        Precision.FP16,
+        Precision.FP8,
+        Precision.INT8,
+        Precision.NVFP4,
+        Precision.INT4,
+    ),
+    Optimization.BALANCED: (
+        Precision.FP8,
+        Precision.BF16,
+        Precision.FP16,
+        Precision.INT8,
+        Precision.NVFP4,
+        Precision.INT4,
+    ),
+    Optimization.MAXIMUM_EFFICIENCY: (
+        Precision.NVFP4,
+        Precision.INT4,
+        Precision.FP8,
+        Precision.INT8,
+        Precision.BF16,
+        Precision.FP16,
+    ),
+}
+"""Performance is the native type; Balanced halves the bytes where the hardware multiplies them natively; and
+MaximumEfficiency takes the fewest bytes."""
+CPU: dict[Optimization, Order] = {
+    Optimization.PERFORMANCE: (Precision.BF16, Precision.Q8_0, Precision.Q4_K_M, Precision.Q4_0),
+    Optimization.BALANCED: (Precision.Q4_K_M, Precision.Q8_0, Precision.Q4_0, Precision.BF16),
+    Optimization.MAXIMUM_EFFICIENCY: (Precision.Q4_0, Precision.Q4_K_M, Precision.Q8_0, Precision.BF16),
+}
+"""Decoding on CPU is bound by memory bandwidth, so its middle is the mixed 4-bit type."""
 
 
-def precision_order(engine: EngineName) -> Order:
-    """Precisions that a `precision: Auto` tries on this engine, the preferred first."""
-    return CPU_BALANCED if engine is EngineName.LLAMA_CPP else GPU_BALANCED
+def precision_order(engine: EngineName, optimization: Optimization) -> Order:
+    """Precisions that `precision: Auto` tries on this engine, the preferred first."""
+    return (CPU if engine is EngineName.LLAMA_CPP else GPU)[optimization]

@@ -1,6 +1,7 @@
 """Whole parts and comparable versions; bytes and GiB are in `api.quantity`."""
 
 import re
+from functools import lru_cache
 
 _LEADING_NUMBER = re.compile(r"\d+")
 
@@ -10,6 +11,7 @@ def ceil_div(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
+@lru_cache(maxsize=1024)
 def version_tuple(version: str) -> tuple[int, ...]:
     """Leading numbers of a version, so that versions compare: `0.19.1rc1` → (0, 19, 1)."""
     numbers: list[int] = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gemma_operator.api.quantity import parse_bytes, parse_millicores
 from gemma_operator.api.reasons import Reason
-from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Precision
+from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Optimization, Precision
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Architecture, Variant
 from gemma_operator.planning.plan import Refusal
@@ -24,12 +24,19 @@ class Wish:
     architecture: Architecture
     context: int
     precision: Precision
+    optimization: Optimization
     engine: EngineName
     accelerator: str | None
+    candidates: tuple[str, ...]
+    """Accelerators to try in this order; empty: the planner's own order."""
     count: int | None
     concurrency: int | None
     cpu_millicores: int | None
     memory_bytes: int | None
+    adapters: int = 0
+    """LoRA adapters to hold beside the model."""
+    adapter_rank: int = 0
+    """Largest rank among them."""
 
     @property
     def heads(self) -> int:
@@ -59,8 +66,10 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         architecture=catalog.architecture_of(variant),
         context=context,
         precision=spec.model.precision,
+        optimization=spec.model.optimization,
         engine=spec.engine.name,
         accelerator=None if hardware.accelerator == AUTO else hardware.accelerator,
+        candidates=tuple(hardware.candidates),
         count=hardware.count,
         concurrency=spec.capacity.max_concurrent_requests,
         cpu_millicores=None if hardware.cpu is None else parse_millicores(hardware.cpu),

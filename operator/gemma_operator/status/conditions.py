@@ -15,9 +15,10 @@ from gemma_operator.api.v1alpha1 import (
     GemmaDeploymentStatus,
     PlanMemory,
     PlanStatus,
+    SpeedStatus,
     WeightsStatus,
 )
-from gemma_operator.planning.plan import Plan, Refusal
+from gemma_operator.planning.plan import Outlook, Plan, Refusal
 from gemma_operator.status.observed import Observed
 from gemma_operator.status.podsready import pods_verdict
 from gemma_operator.status.summary import accelerator_text, plan_sentence, summarize
@@ -204,4 +205,17 @@ def _plan_status(plan: Plan) -> PlanStatus:
             overhead=gib(memory.overhead_bytes),
             headroom=gib(memory.headroom_bytes),
         ),
+        tokens_per_second=_speed_status(plan.outlook),
+        hourly_cost=_cost_text(plan.outlook),
     )
+
+
+def _speed_status(outlook: Outlook | None) -> SpeedStatus | None:
+    if outlook is None:
+        return None
+    speed = outlook.speed.total
+    return SpeedStatus(low=f"{speed.low:.1f}", expected=f"{speed.expected:.1f}", high=f"{speed.high:.1f}")
+
+
+def _cost_text(outlook: Outlook | None) -> str | None:
+    return None if outlook is None or outlook.hourly_cost is None else f"{outlook.hourly_cost:.2f}"

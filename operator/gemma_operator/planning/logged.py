@@ -1,0 +1,226 @@
+"""Reading a row of a log table: which variant, checkpoint, accelerator and engine it means.
+
+The columns are those of memory points (id, model, precision, kv_dtype, gpu, gpu_mem_gib_visible, tp,
+engine_version, max_model_len, gpu_mem_util, metric, value, unit, notes) and of throughput points.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gemma_operator.api.quantity import GIB
+from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.catalog.rows import Accelerator
+from gemma_operator.planning.units import version_tuple
+
+LogRow = Mapping[str, str]
+
+ASSUMED_VERSION = (0, 27)
+"""vLLM version of rows that name none: the newest image in the catalogue."""
+OLD_TOKEN_VERSION = (0, 19)
+"""Rows that say `old token formula` mean a version before 0.21."""
+ASSUMED_UTILIZATION = 0.92
+"""vLLM's default gpu_memory_utilization (engine facts, section 5.2)."""
+ASSUMED_SEQUENCES = 256
+"""vLLM's default max_num_seqs below 70 GiB; rows do not state it."""
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+"""A dated image is taken for the vLLM of Triton's image of that month."""
+DEVICE_CLASSES = ((160 * GIB, 16384, (0, 29)), (70 * GIB, 8192, (0, 0)))
+"""(memory at least, max_num_batched_tokens, since version) of vLLM's defaults (engine/arg_utils.py "
+"0.24.0, 0.29.0)."""
+DEFAULT_BATCHED_TOKENS = 2048
+MEDIA_ITEM_TOKENS = 2496
+"""Largest media item of Gemma 4 with bidirectional image attention: vLLM raises its default to this."""
+PREFIX_LM = ("gemma-4-12b", "gemma-4-26b-a4b", "gemma-4-31b")
+DRAFTER_SHARE = 0.015
+"""Drafters hold 1.5 % of their target's parameters (E2B and 31B are published; the others are not)."""
+
+SCHEMES = (
+    (r"weights \+ int4 embeddings", "repack_int4_all"),
+    (r"weights \+ bf16 embeddings", "repack_int4"),
+    (r"w4a16", "w4a16_ct"),
+    (r"nvfp4", "nvfp4"),
+    (r"awq", "awq_g32"),
+    (r"int4|4-bit", "w4a16_g128"),
+    (r"int8", "w8a8"),
+    (r"q8_0", "gguf_q8_0"),
+    (r"q4_k_m", "gguf_q4_k_m"),
+    (r"q4_0 gguf", "gguf_q4_0"),
+    (r"fp8", "fp8"),
+    (r"bf16|fp16", "bf16"),
+)
+"""First match wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStart:
+    """One engine start that a row belongs to, as far as the row tells."""
+
+    architecture_key: str
+    variant_key: str
+    scheme: str | None
+    """None: the row names no type that the catalogue has."""
+    checkpoint_known: bool
+    """The precision means one published checkpoint; else its recipe is a guess."""
+    version: tuple[int, ...]
+    version_given: bool
+    engine: str
+    """vllm, tensorrt, llama.cpp, vendor or other."""
+    accelerator: str | None
+    device_gib: float | None
+    tensor_parallel_size: int
+    context: int | None
+    utilization: float | None
+    batched_tokens: int
+    kv_element_bytes: int
+    text_only: bool
+    images: bool
+    drafter: bool
+    eager: bool
+
+
+def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) -> LoggedStart | None:
+    """What the row describes; None when its model is not in the catalogue.
+
+    Args:
+        row: one line of the table.
+        catalog: the facts.
+        stated_tokens: max_num_batched_tokens that another row of the same start states.
+    """
+    model = row["model"].split("/")[-1].strip().lower()
+    key = next((k for k in (model, f"{model}-it", f"{model}-pt") if catalog.variant(k) is not None), None)
+    variant = catalog.variant(key) if key else None
+    if key is None or variant is None or variant.architecture is None:
+        return None
+    notes, engine_text = row.get("notes", "").lower(), row.get("engine_version", "").lower()
+    gpu = row.get("gpu", "")
+    accelerator = accelerator_of(gpu, catalog)
+    visible = _number(row.get("gpu_mem_gib_visible", ""))
+    device = visible or (accelerator[1].memory_gib if accelerator else None)
+    version, given = _version(engine_text, catalog)
+    scheme, known = _scheme(row.get("precision", "").lower(), variant.architecture, catalog)
+    a100 = "a100" in gpu.lower()
+    text_only = "text-only" in notes
+    images = "image input disabled" not in notes and not text_only
+    return LoggedStart(
+        architecture_key=variant.architecture,
+        variant_key=key,
+        scheme=scheme,
+        checkpoint_known=known,
+        version=version,
+        version_given=given,
+        engine=_engine(engine_text, gpu.lower()),
+        accelerator=accelerator[0] if accelerator else None,
+        device_gib=device,
+        tensor_parallel_size=int(_number(row.get("tp", "")) or 1),
+        context=int(_number(row.get("max_model_len", "")) or 0) or None,
+        utilization=_number(row.get("gpu_mem_util", "")),
+        batched_tokens=stated_tokens
+        or _batched(device, a100, version, variant.architecture in PREFIX_LM and images),
+        kv_element_bytes=1 if "fp8" in row.get("kv_dtype", "").lower() else 2,
+        text_only=text_only,
+        images=images,
+        drafter="mtp" in engine_text,
+        eager="eager" in row.get("metric", ""),
+    )
+
+
+def accelerator_of(text: str, catalog: Catalog) -> tuple[str, Accelerator] | None:
+    """The catalogue's accelerator that a free text such as `4x RTX 3090 24GB` names; the longest match "
+    "wins."""
+    words = re.sub(r"[^a-z0-9]+", " ", text.lower())
+    best: tuple[int, str] | None = None
+    for key in catalog.accelerators:
+        parts = key.removeprefix("nvidia-").split("-")
+        names = [part for part in parts if not part.endswith("gb")]
+        sized = [part for part in parts if part.endswith("gb")]
+        if not all(re.search(rf"\b{name}\b", words) for name in names):
+            continue
+        score = len(names) + sum(
+            1 for size in sized if size.removesuffix("gb") in words.replace("gb", "").split()
+        )
+        if best is None or score > best[0]:
+            best = (score, key)
+    return (best[1], catalog.accelerators[best[1]]) if best else None
+
+
+def scheme_of(precision: str, architecture: str, catalog: Catalog, engine: EngineName) -> str | None:
+    """Scheme that a precision text means for a body; 16-bit where it is not stated."""
+    if engine is EngineName.LLAMA_CPP and "gguf" not in precision:
+        return None
+    return _scheme(precision, architecture, catalog)[0] or ("bf16" if "not stated" in precision else None)
+
+
+def _engine(text: str, gpu: str) -> str:
+    if "tpu" in gpu or "tpu" in text:
+        return "vllm-full"
+    for needle, name in (
+        ("metal", "other"),
+        ("vllm", "vllm"),
+        ("tensorrt", "tensorrt"),
+        ("llama", "llama.cpp"),
+    ):
+        if needle in text:
+            return name
+    return "vendor"
+
+
+def _version(text: str, catalog: Catalog) -> tuple[tuple[int, ...], bool]:
+    if "old token formula" in text:
+        return OLD_TOKEN_VERSION, False
+    match = re.search(r"(\d+\.\d+[\d.a-z]*)", text)
+    if match:
+        return version_tuple(match[1]), True
+    month = re.search(r"\b([a-z]{3})[a-z]* 20(\d\d)\b", text)
+    if month and month[1] in MONTHS:
+        tag = f"{month[2]}.{MONTHS.index(month[1]) + 1:02}"
+        dated = [
+            row.version
+            for row in catalog.engines
+            if row.engine is EngineName.VLLM and row.tag.startswith(tag)
+        ]
+        if dated:
+            return version_tuple(dated[0]), False
+    return ASSUMED_VERSION, False
+
+
+def _scheme(precision: str, architecture: str, catalog: Catalog) -> tuple[str | None, bool]:
+    scheme = next((name for pattern, name in SCHEMES if re.search(pattern, precision)), None)
+    known = scheme in ("bf16", "w4a16_ct", "nvfp4") or (scheme or "").startswith("gguf")
+    if scheme == "w4a16_ct" and architecture == "gemma-4-12b":
+        scheme = "w4a16_ct_unified"
+    if scheme == "gguf_q4_0" and architecture.startswith("gemma-3"):
+        scheme = "gguf_q4_0_f16"
+    if scheme == "awq_g32":
+        known = architecture == "gemma-4-26b-a4b"
+        scheme = scheme if known else "w4a16_g128"
+    if scheme == "w4a16_ct" and (not architecture.startswith("gemma-4") or architecture == "gemma-4-26b-a4b"):
+        scheme, known = "w4a16_g128", False
+    if scheme == "nvfp4":
+        rows = {"gemma-4-31b": "nvfp4_mlp", "gemma-4-26b-a4b": "nvfp4_experts"}
+        scheme = rows.get(architecture, "nvfp4_linear")
+    return (scheme if scheme in catalog.schemes else None), known
+
+
+def stated_batched_tokens(row: LogRow) -> int | None:
+    """max_num_batched_tokens where the row's notes give it."""
+    stated = re.search(r"(?:max_num_batched_tokens|mnbt|x=)\s*(\d+)", row.get("notes", "").lower())
+    return int(stated[1]) if stated else None
+
+
+def _batched(device_gib: float | None, a100: bool, version: tuple[int, ...], media: bool) -> int:
+    size = (device_gib or 0) * GIB
+    default = DEFAULT_BATCHED_TOKENS
+    for least, tokens, since in DEVICE_CLASSES:
+        if size >= least and version >= since and not (a100 and least < 160 * GIB):
+            default = tokens
+            break
+    return max(default, MEDIA_ITEM_TOKENS) if media else default
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,186 @@
+"""All attempts on one kind of hardware: engines by the support matrix, precisions and counts in order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gemma_operator.api.reasons import Reason
+from gemma_operator.api.v1alpha1 import EngineName, Optimization, Precision
+from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
+from gemma_operator.planning.cpu import attempt_cpu
+from gemma_operator.planning.fit import Attempt, Misfit
+from gemma_operator.planning.gpu import Placement, attempt_gpu, impossible_count, legal_counts
+from gemma_operator.planning.inventory import Inventory
+from gemma_operator.planning.plan import CPU
+from gemma_operator.planning.precision import precision_order
+from gemma_operator.planning.support import verdict_on
+from gemma_operator.planning.wish import Wish
+from gemma_operator.settings import PlanningSettings
+
+GPU_ENGINES = (EngineName.TENSORRT_LLM, EngineName.VLLM)
+"""In the order they are preferred when the support matrix is equally sure of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a choice is made from."""
+
+    catalog: Catalog
+    settings: PlanningSettings
+    inventory: Inventory
+
+
+def on_cpu(wish: Wish, world: World) -> Iterator[Attempt]:
+    """Attempts in host memory, one per precision."""
+    if wish.engine not in (EngineName.AUTO, EngineName.LLAMA_CPP):
+        yield Misfit(
+            Reason.UNSUPPORTED_ENGINE, f"{wish.engine.value} needs an accelerator; on cpu use LlamaCpp"
+        )
+        return
+    if wish.count is not None:
+        yield Misfit(
+            Reason.IMPOSSIBLE_COUNT,
+            "hardware.count counts accelerators; leave it out where accelerator is cpu",
+        )
+        return
+    version = engine_version(world, EngineName.LLAMA_CPP)
+    if wish.adapters and not version.adapters:
+        yield _no_adapters(wish, version)
+        return
+    for precision in _precisions(wish, EngineName.LLAMA_CPP):
+        checkpoints = world.catalog.checkpoints_of(wish.variant_key, precision, EngineName.LLAMA_CPP)
+        verdict = verdict_on(world.catalog, wish.variant_key, version, (0, 0), precision)
+        if not verdict.works:
+            yield _unsupported(wish, CPU, version, precision, verdict.note)
+        elif not checkpoints:
+            yield _no_checkpoint(wish, world.catalog, precision, EngineName.LLAMA_CPP)
+        else:
+            yield attempt_cpu(wish, world.catalog, checkpoints[0], version, verdict, world.inventory)
+
+
+def on_accelerator(wish: Wish, world: World, key: str, row: Accelerator) -> Iterator[Attempt]:
+    """Attempts on one kind of accelerator."""
+    if row.refusal is not None:
+        yield Misfit(Reason.UNKNOWN_ACCELERATOR, f"{key} cannot be used: {row.refusal}")
+        return
+    if wish.engine is EngineName.LLAMA_CPP:
+        yield Misfit(
+            Reason.UNSUPPORTED_ENGINE,
+            f"LlamaCpp runs on cpu here; set hardware.accelerator to cpu, or use VLLM on {key}",
+        )
+        return
+    if wish.count is not None:
+        impossible = impossible_count(wish, key, row, wish.count)
+        if impossible is not None:
+            yield impossible
+            return
+    placements, refused = _placements(wish, world, key, row)
+    for placement in placements:
+        for count in _counts(wish, world, key, row):
+            yield attempt_gpu(wish, placement, count)
+    yield from refused
+
+
+def _counts(wish: Wish, world: World, key: str, row: Accelerator) -> tuple[int, ...]:
+    if wish.count is not None:
+        return (wish.count,)
+    counts = legal_counts(wish, row)
+    offers = [offer.count for offer in world.inventory.offers if offer.accelerator == key]
+    return tuple(count for count in counts if not offers or count <= max(offers))
+
+
+def _placements(wish: Wish, world: World, key: str, row: Accelerator) -> tuple[list[Placement], list[Misfit]]:
+    """What the support matrix lets run, the surest first within a precision; and why the rest does not."""
+    placements: list[Placement] = []
+    refused: list[Misfit] = []
+    engines = GPU_ENGINES if wish.engine is EngineName.AUTO else (wish.engine,)
+    for precision in _precisions(wish, EngineName.VLLM):
+        ready: list[Placement] = []
+        for engine in engines:
+            placement = _placement(wish, world, (key, row), engine, precision)
+            if isinstance(placement, Misfit):
+                refused.append(placement)
+            else:
+                ready.append(placement)
+        placements += sorted(ready, key=lambda placement: placement.verdict.status.value, reverse=True)
+    return placements, refused[::-1] if wish.engine is EngineName.AUTO else refused
+
+
+def _placement(
+    wish: Wish, world: World, where: tuple[str, Accelerator], engine: EngineName, precision: Precision
+) -> Placement | Misfit:
+    catalog, (key, row) = world.catalog, where
+    version = engine_version(world, engine)
+    verdict = verdict_on(catalog, wish.variant_key, version, row.capability, precision)
+    if not verdict.works:
+        return _unsupported(wish, key, version, precision, verdict.note)
+    if row.host_architecture not in version.host_architectures:
+        return _wrong_host(key, row, version)
+    if wish.adapters and not version.adapters:
+        return _no_adapters(wish, version)
+    checkpoint = _checkpoint(wish, catalog, precision, engine)
+    if checkpoint is None:
+        return _no_checkpoint(wish, catalog, precision, engine)
+    return Placement(catalog, checkpoint, version, verdict, key, row)
+
+
+def _checkpoint(wish: Wish, catalog: Catalog, precision: Precision, engine: EngineName) -> Checkpoint | None:
+    """A published checkpoint; one that is quantised at load only where asked for or where bytes matter "
+    "most."""
+    rows = catalog.checkpoints_of(wish.variant_key, precision, engine)
+    if not rows:
+        return None
+    asked = wish.precision is not Precision.AUTO or wish.optimization is Optimization.MAXIMUM_EFFICIENCY
+    return rows[0] if asked or not rows[0].quantized_at_load else None
+
+
+def _precisions(wish: Wish, engine: EngineName) -> tuple[Precision, ...]:
+    if wish.precision is not Precision.AUTO:
+        return (wish.precision,)
+    return precision_order(engine, wish.optimization)
+
+
+def engine_version(world: World, engine: EngineName) -> EngineVersion:
+    """The image tag that settings name, or the catalogue's default. Raises LookupError without either."""
+    tag = world.settings.gpu_image_tags.get(engine.value)
+    version = world.catalog.engine_version(engine, tag) or world.catalog.engine_version(engine)
+    if version is None:
+        raise LookupError(f"engines.yaml has no default version of {engine.value}")
+    return version
+
+
+def _unsupported(wish: Wish, where: str, version: EngineVersion, precision: Precision, note: str) -> Misfit:
+    engine = f"{version.engine.value} {version.version}"
+    reason = Reason.UNSUPPORTED_ENGINE if wish.precision is Precision.AUTO else Reason.UNSUPPORTED_PRECISION
+    return Misfit(
+        reason, f"{wish.variant_key} in {precision.value} on {where} with {engine} is not supported: {note}"
+    )
+
+
+def _wrong_host(key: str, row: Accelerator, version: EngineVersion) -> Misfit:
+    built = ", ".join(version.host_architectures)
+    return Misfit(
+        Reason.UNSUPPORTED_ENGINE,
+        f"{key} hosts are {row.host_architecture}, and image {version.tag} of {version.engine.value} is "
+        f"known "
+        f"for {built} only; name an image for {row.host_architecture} in a catalogue overlay, or use another "
+        "accelerator",
+    )
+
+
+def _no_adapters(wish: Wish, version: EngineVersion) -> Misfit:
+    return Misfit(
+        Reason.UNSUPPORTED_ENGINE,
+        f"{wish.variant_key} was asked for with {wish.adapters} adapters, which {version.engine.value} "
+        f"{version.version} does not serve here; use VLLM, or leave the adapters out",
+    )
+
+
+def _no_checkpoint(wish: Wish, catalog: Catalog, precision: Precision, engine: EngineName) -> Misfit:
+    rows = catalog.checkpoints[wish.variant_key]
+    there = dict.fromkeys(row.precision.value for row in rows if engine in row.engines)
+    return Misfit(
+        Reason.UNSUPPORTED_PRECISION,
+        f"no checkpoint of {wish.variant_key} in {precision.value} that {engine.value} reads is known; "
+        f"there are {', '.join(there) or 'none'}",
+    )
