@@ -21,6 +21,7 @@ from gemma_serving.gateway.access.limits import Grant
 from gemma_serving.gateway.errors import ApiError
 from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.metrics import Metrics
+from gemma_serving.gateway.safety.filters import OutputFilter
 from gemma_serving.gateway.sequences import Batch, Job, Run
 from gemma_serving.gateway.views import View
 
@@ -98,6 +99,7 @@ class Order:
     """Estimate of what it will use."""
     choices_per_prompt: int = 1
     stream: bool = False
+    output_filter: OutputFilter | None = None
 
 
 @dataclass(slots=True)
@@ -160,7 +162,7 @@ class Answer(Response):
     async def _send_body(self, send: Send, headers: Mapping[str, str]) -> str:
         async with self._run() as run:
             async for batch in run.batches(sse.KEEP_ALIVE_SECONDS):
-                _, error = self._word(batch)
+                _, error = self._word(await self._filtered(batch))
                 if error is not None:
                     raise error
         await send_json(send, self._view.body(), headers)
@@ -171,7 +173,7 @@ class Answer(Response):
         try:
             async with self._run() as run:
                 async for batch in run.batches(sse.KEEP_ALIVE_SECONDS):
-                    chunk, error = self._word(batch)
+                    chunk, error = self._word(await self._filtered(batch))
                     if not started and batch and error is None:
                         await send(
                             {
@@ -204,6 +206,27 @@ class Answer(Response):
         await send({"type": "http.response.body", "body": last + sse.DONE, "more_body": False})
         return outcome
 
+    async def _filtered(self, batch: Batch) -> Batch:
+        """The batch as far as the safety filter lets it out, up to the first refusal."""
+        output_filter = self._order.output_filter
+        if output_filter is None:
+            return batch
+        passed: Batch = []
+        for index, item in merged(batch):
+            try:
+                if isinstance(item, ApiError) or item.accepted is not None:
+                    passed.append((index, item))
+                    continue
+                ends = item.delta is None
+                held = await (
+                    output_filter.finish(index) if ends else output_filter.feed(index, item.delta or _NOTHING)
+                )
+            except ApiError as error:
+                return [*passed, (index, error)]
+            passed += [(index, GenerateEvent(delta=held))] if held is not None else []
+            passed += [(index, item)] if ends else []
+        return passed
+
     def _word(self, batch: Batch) -> tuple[bytes, ApiError | None]:
         """Events of a batch in the endpoint's words, up to the first error in it."""
         chunks: list[bytes] = []
@@ -218,6 +241,9 @@ class Answer(Response):
                 chunks.append(self._view.finished(index, item.finished))
                 self._timing.finished(index)
         return b"".join(chunks), None
+
+
+_NOTHING = Delta("", 0)
 
 
 def _raw(*headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -17,6 +17,7 @@ from gemma_serving.gateway.drain import Drain
 from gemma_serving.gateway.health import EngineHealth
 from gemma_serving.gateway.metrics import Metrics
 from gemma_serving.gateway.prompts import PromptFormat, format_for
+from gemma_serving.gateway.safety.filters import Safety
 from gemma_serving.gateway.schema.base import SamplingBody
 from gemma_serving.gateway.sequences import Engine
 from gemma_serving.gateway.upstream import Upstream
@@ -30,6 +31,7 @@ class Gateway:
     config: RuntimeConfig
     engine: Engine
     access: Access
+    safety: Safety
     prompt_format: PromptFormat
     started_at: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds."""
@@ -99,4 +101,5 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     metrics.draining.set_function(lambda: float(drain.leaving))
     health = EngineHealth()
     engine = Engine(upstream, admission, health, metrics, drain, float(config.request_timeout_seconds))
-    return Gateway(config, engine, Access(config.access, metrics), format_for(config.family))
+    access, safety = Access(config.access, metrics), Safety(config.safety, metrics)
+    return Gateway(config, engine, access, safety, format_for(config.family))

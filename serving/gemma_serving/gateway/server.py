@@ -86,6 +86,7 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
     # Not a TaskGroup: a listener that cannot bind calls sys.exit, which must end the process with its
     # message.
     tasks = [asyncio.create_task(work) for work in (public.serve(), admin.serve(), monitor.run())]
+    tasks.append(asyncio.create_task(gateway.safety.watch()))
     if gateway.access.keys is not None:
         tasks.append(asyncio.create_task(gateway.access.keys.watch()))
     waiter = asyncio.create_task(told.wait())

@@ -62,9 +62,7 @@ def _socket() -> socket.socket:
 
 
 @contextmanager
-def running(
-    given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = CONFIG, monitor: bool = True
-) -> Iterator[Running]:
+def running(given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = CONFIG) -> Iterator[Running]:
     """Serve until the block ends; a client of gRPC must be made inside the loop, so a maker is taken too."""
     public, admin = _socket(), _socket()
     ready = threading.Event()
@@ -79,12 +77,12 @@ def running(
         listeners.append(listener(make_app(gateway), "127.0.0.1", 0))
         listeners.append(listener(make_admin_app(gateway, "http://127.0.0.1:1/metrics"), "127.0.0.1", 0))
         health = Monitor(upstream, gateway.engine.health, lambda: not gateway.engine.admission.running)
-        watching = asyncio.create_task(health.run()) if monitor else None
+        watching = [asyncio.create_task(work) for work in (health.run(), gateway.safety.watch())]
         serving = asyncio.gather(listeners[0].serve([public]), listeners[1].serve([admin]))
         ready.set()
         await serving
-        if watching is not None:
-            watching.cancel()
+        for task in watching:
+            task.cancel()
         await upstream.close()
 
     thread = threading.Thread(target=lambda: uvloop.run(run()), daemon=True)

@@ -113,6 +113,23 @@ def conversation_from(messages: Sequence[chat.Message]) -> Conversation:
     return Conversation("\n\n".join(system), tuple(turns))
 
 
+def texts_of(messages: Sequence[chat.Message]) -> tuple[list[str], str]:
+    """All that was said, and the user's last words."""
+    texts: list[str] = []
+    question = ""
+    for message in messages:
+        content = message.content or ""
+        parts = (
+            [content]
+            if isinstance(content, str)
+            else [p.text for p in content if isinstance(p, chat.TextPart)]
+        )
+        texts += parts
+        if isinstance(message, chat.UserMessage):
+            question = "\n".join(parts)
+    return texts, question
+
+
 def _append(turns: list[Turn], turn: Turn) -> None:
     if not turns or turns[-1].role != turn.role:
         turns.append(turn)

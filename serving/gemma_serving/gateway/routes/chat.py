@@ -12,7 +12,7 @@ from gemma_serving.gateway.access.door import answer_limit
 from gemma_serving.gateway.access.keys import Consumer
 from gemma_serving.gateway.answers import Answer, Order
 from gemma_serving.gateway.gateway import Gateway
-from gemma_serving.gateway.prompts import Conversation, conversation_from
+from gemma_serving.gateway.prompts import Conversation, conversation_from, texts_of
 from gemma_serving.gateway.routes.body import read_body
 from gemma_serving.gateway.schema.base import parse
 from gemma_serving.gateway.schema.chat import ChatRequest
@@ -41,7 +41,9 @@ async def chat_completions(request: Request) -> Response:
     envelope = gateway.envelope("chatcmpl", body)
     consumer: Consumer = request.state.consumer
     answer_tokens = answer_limit(body.answer_tokens, consumer.limits)
-    prompt = gateway.prompt_format.render(conversation)
+    texts, question = texts_of(body.messages)
+    await gateway.safety.check_input(texts, question)
+    prompt = gateway.safety.clean(gateway.prompt_format.render(conversation))
     base = dataclasses.replace(
         gateway.generate_request(body, envelope.id, answer_tokens),
         prompt=prompt,
@@ -54,7 +56,8 @@ async def chat_completions(request: Request) -> Response:
     ]
     view = ChatView(envelope, [tools.parser() for _ in jobs], bool(body.logprobs))
     reserve = gateway.estimate_tokens([prompt], answer_tokens, len(jobs))
-    order = Order(consumer, jobs, reserve, len(jobs), bool(body.stream))
+    output_filter = gateway.safety.output_filter(question)
+    order = Order(consumer, jobs, reserve, len(jobs), bool(body.stream), output_filter)
     return Answer(gateway, order, view)
 
 

@@ -33,6 +33,8 @@ async def completions(request: Request) -> Response:
     consumer: Consumer = request.state.consumer
     asked = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
     max_tokens = answer_limit(asked, consumer.limits)
+    texts = [prompt for prompt in body.prompts if isinstance(prompt, str)]
+    await gateway.safety.check_input(texts, "\n".join(texts))
     envelope = gateway.envelope("cmpl", body)
     base = dataclasses.replace(
         gateway.generate_request(body, envelope.id, max_tokens),
@@ -47,8 +49,9 @@ async def completions(request: Request) -> Response:
     ]
     echoes = [_echo(prompt, body) for prompt in body.prompts for _ in seeds]
     view = CompletionView(envelope, echoes, body.logprobs)
+    output_filter = gateway.safety.output_filter("\n".join(texts))
     reserve = gateway.estimate_tokens(body.prompts, max_tokens, len(jobs))
-    return Answer(gateway, Order(consumer, jobs, reserve, len(seeds), bool(body.stream)), view)
+    return Answer(gateway, Order(consumer, jobs, reserve, len(seeds), bool(body.stream), output_filter), view)
 
 
 def with_prompt(request: GenerateRequest, prompt: str | list[int]) -> GenerateRequest:
