@@ -57,10 +57,9 @@ def _of_job(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
         return Verdict.false(failure.reason, failure.message)
     if job.failure is not None:
         return Verdict.false(Reason.FETCH_FAILED, f"Job {job.name} has given up: {job.failure}")
-    if job.fetch is not None and job.fetch.is_done:
-        return Verdict.false(Reason.FETCHING, f"{_source(weights)} is verified; Job {job.name} is finishing")
-    if job.fetch is not None and job.fetch.is_running:
-        return Verdict.false(Reason.FETCHING, f"fetching {_source(weights)} into claim {job.claim_name}")
+    if job.fetch is not None and (job.fetch.is_done or job.fetch.is_running):
+        progress = "is verified; Job {} is finishing" if job.fetch.is_done else "is being fetched by Job {}"
+        return Verdict.false(Reason.FETCHING, f"{_source(weights)} {progress.format(job.name)}")
     return _waiting_job(job, observed)
 
 
