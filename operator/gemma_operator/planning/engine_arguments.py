@@ -91,5 +91,5 @@ def _tensorrt(fit: GpuFit, wish: Wish) -> dict[str, Any]:
 def _window_pattern(wish: Wish, window: int) -> list[int]:
     """One period of the layer pattern: local layers, then a global one."""
     own = wish.architecture.own_layers
-    local_per_global = -(-own.local // own.global_)
+    local_per_global = own.local // own.global_  # the last period may lack its global layer
     return [min(window, wish.context)] * local_per_global + [wish.context]
