@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gemma_serving.contract import RuntimeConfig
 from gemma_serving.engines import Engine, create_engine
+from support import tensorrt_llm_double
+from support.runtime_configs import runtime_config
 from support.triton_runtime import gemma_270m_config
 
 
@@ -25,6 +28,18 @@ def llamacpp_on_real_gemma() -> EngineCase:
     return EngineCase(config, lambda: create_engine("llamacpp"))
 
 
+def tensorrt_llm_on_a_double() -> EngineCase:
+    """Return our adapter on a double of the LLM API with a toy model: the real library needs a GPU."""
+    tensorrt_llm_double.install()
+    config = runtime_config(
+        engine="tensorrt_llm", engine_version="1.2.1", precision="BF16", context_length=512
+    )
+    return EngineCase(
+        replace(config, weights_path=tempfile.gettempdir()), lambda: create_engine("tensorrt_llm")
+    )
+
+
 CASES: Final[dict[str, Callable[[], EngineCase]]] = {
     "llamacpp-real-gemma-3-270m": llamacpp_on_real_gemma,
+    "tensorrt-llm-double": tensorrt_llm_on_a_double,
 }

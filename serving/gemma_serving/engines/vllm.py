@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import difflib
-import io
-import json
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +30,11 @@ from gemma_serving.contract import (
     TokenLogprob,
     TopLogprob,
 )
+from gemma_serving.engines.adapters import largest_rank
+from gemma_serving.engines.arguments import check_arguments
 from gemma_serving.engines.families import family, media_kinds, with_one_bos, without_bos
 from gemma_serving.engines.generation import Ending, EngineBase, Generation
+from gemma_serving.engines.media import decoded_media
 from gemma_serving.engines.protocol import EngineFailureError
 from gemma_serving.engines.validation import answer_budget
 
@@ -65,38 +64,22 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
         "limit_mm_per_prompt": dict.fromkeys(("image", "video", "audio"), 0 if text_only else 1),
     }
     if config.adapters:
-        rank = max(_lora_rank(Path(path)) for path in config.adapters.values())
-        defaults |= {"enable_lora": True, "max_loras": len(config.adapters), "max_lora_rank": rank}
+        defaults |= {
+            "enable_lora": True,
+            "max_loras": len(config.adapters),
+            "max_lora_rank": _lora_rank(config),
+        }
     fixed = {"model": config.weights_path, "served_model_name": config.model}
     return {**defaults, **config.engine_arguments, **fixed}
 
 
-def _lora_rank(folder: Path) -> int:
-    """Return the smallest rank that vLLM accepts and that holds this PEFT adapter;
-
-    ValueError says what is wrong.
-    """
-    file = folder / "adapter_config.json"
-    try:
-        rank = int(json.loads(file.read_text())["r"])
-        return next(allowed for allowed in LORA_RANKS if allowed >= rank)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{folder} is no PEFT adapter folder: {file.name}: {error}") from error
-    except StopIteration:
-        raise ValueError(
-            f"{folder}: rank {rank} is above {LORA_RANKS[-1]}, the largest that vLLM takes"
-        ) from None
-
-
-def check_arguments(arguments: dict[str, Any], known: Sequence[str]) -> None:
-    """Raise ValueError for an argument this vLLM does not know, with the nearest one it does."""
-    for name in arguments:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ValueError(
-                f"this vLLM has no engine argument {name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+def _lora_rank(config: RuntimeConfig) -> int:
+    """Return the smallest max_lora_rank that vLLM accepts and that holds every adapter."""
+    rank = largest_rank(config.adapters)
+    for allowed in LORA_RANKS:
+        if allowed >= rank:
+            return allowed
+    raise ValueError(f"an adapter has rank {rank}; vLLM takes at most {LORA_RANKS[-1]}")
 
 
 def sampling_params(
@@ -189,7 +172,7 @@ class VllmEngine(EngineBase):
         for name, value in QUIET_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         arguments = engine_arguments(config)
-        check_arguments(arguments, [field.name for field in dataclasses.fields(AsyncEngineArgs)])
+        check_arguments("vLLM", arguments, [field.name for field in dataclasses.fields(AsyncEngineArgs)])
 
         def gauges(vllm_config: Any, engine_index: int = 0) -> _Gauges:
             self._gauges = _Gauges(vllm_config, engine_index)
@@ -314,32 +297,3 @@ def logprobs_of(completion: Any, alternatives: int) -> list[TokenLogprob]:
         top = [TopLogprob(one.decoded_token or "", one.logprob) for one in best]
         entries.append(TokenLogprob(chosen.decoded_token or "", chosen.logprob, top))
     return entries
-
-
-def decoded_media(kinds: Sequence[str], media: Sequence[bytes]) -> dict[str, list[Any]]:
-    """Return vLLM's multi_modal_data: PIL images, and (samples, rate) pairs of audio.
-
-    Raises EngineFailureError where an item is not what its placeholder says.
-    """
-    decoded: dict[str, list[Any]] = {}
-    for number, (kind, item) in enumerate(zip(kinds, media, strict=True)):
-        try:
-            decoded.setdefault(kind, []).append(
-                _decoded_image(item) if kind == "image" else _decoded_audio(item)
-            )
-        except Exception as error:  # whatever the decoders throw at bytes from outside
-            message = f"media item {number} is not readable as {kind}: {error}"
-            raise EngineFailureError(FailureCode.INVALID_REQUEST, message, "media") from error
-    return decoded
-
-
-def _decoded_image(item: bytes) -> Any:
-    from PIL import Image  # noqa: PLC0415  # a text-only engine loads no decoder
-
-    return Image.open(io.BytesIO(item)).convert("RGB")
-
-
-def _decoded_audio(item: bytes) -> Any:
-    import soundfile  # noqa: PLC0415  # a text-only engine loads no decoder
-
-    return soundfile.read(io.BytesIO(item), dtype="float32")
