@@ -43,7 +43,8 @@ class Buildah:
             DevclusterError: a step failed; the message holds its last lines.
         """
         with tempfile.TemporaryDirectory() as folder:
-            pip_configuration = Path(folder) / "pip.conf"
+            pip_configuration = Path(folder) / ".config" / "pip" / "pip.conf"
+            pip_configuration.parent.mkdir(parents=True)
             pip_configuration.write_text(pip_settings(os.environ))
             command = [
                 *("buildah", "bud", "--layers", "--pull-never" if is_local(arguments) else "--pull"),
@@ -51,7 +52,8 @@ class Buildah:
                 # Same inputs, same bytes: no layer remembers when it was built.
                 *("--timestamp", "0"),
                 *("--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"),
-                *("--volume", f"{pip_configuration}:/etc/pip.conf:ro"),
+                # A folder that every base has, so that no layer keeps an empty mount point.
+                *("--volume", f"{folder}:/root"),
                 *(f"--build-arg={name}={value}" for name, value in arguments.items()),
                 *("--file", str(dockerfile), "--tag", reference, str(context)),
             ]

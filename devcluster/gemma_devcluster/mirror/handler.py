@@ -63,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             wanted = json.loads(body)
-            self.state.faults[str(wanted.pop("repository"))] = replace(Faults(), **wanted)
+            repository = str(wanted.pop("repository"))
+            self.state.faults[repository] = replace(Faults(), **wanted)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             known = ", ".join(each.name for each in fields(Faults))
             self._error(400, "BadRequest", f"expected repository and any of {known}: {error}")
