@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gemma_serving.contract import GenerateRequest, RuntimeConfig
 from gemma_serving.gateway import errors
@@ -15,8 +16,9 @@ from gemma_serving.gateway.access.limits import DEFAULT_ANSWER_TOKENS, prompt_to
 from gemma_serving.gateway.admission import Admission
 from gemma_serving.gateway.drain import Drain
 from gemma_serving.gateway.health import EngineHealth
+from gemma_serving.gateway.media.loading import MediaLoader
 from gemma_serving.gateway.metrics import Metrics
-from gemma_serving.gateway.prompts import PromptFormat, format_for
+from gemma_serving.gateway.prompts import PromptFormat, format_of
 from gemma_serving.gateway.safety.filters import Safety
 from gemma_serving.gateway.schema.base import SamplingBody
 from gemma_serving.gateway.sequences import Engine
@@ -32,6 +34,7 @@ class Gateway:
     engine: Engine
     access: Access
     safety: Safety
+    media: MediaLoader
     prompt_format: PromptFormat
     started_at: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds."""
@@ -102,4 +105,6 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     health = EngineHealth()
     engine = Engine(upstream, admission, health, metrics, drain, float(config.request_timeout_seconds))
     access, safety = Access(config.access, metrics), Safety(config.safety, metrics)
-    return Gateway(config, engine, access, safety, format_for(config.family))
+    prompt_format = format_of(config.family, Path(config.weights_path))
+    media = MediaLoader(config.media, config.modalities, config.variant)
+    return Gateway(config, engine, access, safety, media, prompt_format)

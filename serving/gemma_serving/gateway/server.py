@@ -103,6 +103,7 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
         for task in tasks[2:]:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.media.close()
         await upstream.close()
     for result in results:
         if isinstance(result, Exception):

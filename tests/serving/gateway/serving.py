@@ -83,6 +83,7 @@ def running(given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = 
         await serving
         for task in watching:
             task.cancel()
+        await gateway.media.close()
         await upstream.close()
 
     thread = threading.Thread(target=lambda: uvloop.run(run()), daemon=True)

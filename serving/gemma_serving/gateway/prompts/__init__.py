@@ -8,7 +8,7 @@ from gemma_serving.gateway.prompts.conversation import (
     conversation_from,
     texts_of,
 )
-from gemma_serving.gateway.prompts.formats import PromptFormat, format_for
+from gemma_serving.gateway.prompts.formats import PromptFormat, format_for, format_of
 
 __all__ = [
     "Conversation",
@@ -18,5 +18,6 @@ __all__ = [
     "Turn",
     "conversation_from",
     "format_for",
+    "format_of",
     "texts_of",
 ]

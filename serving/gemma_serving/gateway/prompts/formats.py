@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from gemma_serving.gateway.control_tokens import inert
 from gemma_serving.gateway.prompts import functiongemma, gemma4
+from gemma_serving.gateway.prompts.checkpoint import find_template
 from gemma_serving.gateway.prompts.conversation import Call, Conversation, Media, Piece, Result, Text, Turn
-from gemma_serving.gateway.tools.prompted import INSTRUCTIONS
+from gemma_serving.gateway.prompts.template import CheckpointTemplate
+from gemma_serving.gateway.tools.prompted import declared
+
+log = logging.getLogger(__name__)
 
 BOS = "<bos>"
 BOS_ID = 2
@@ -42,7 +48,7 @@ class StartEndTurns:
     def render(self, conversation: Conversation) -> str:
         """The prompt, without BOS, up to where the model goes on."""
         rendered = [self._turn(turn) for turn in conversation.turns]
-        instructions = [conversation.system, _declared(conversation.tools)]
+        instructions = [conversation.system, declared(conversation.tools)]
         body = rendered[0].removeprefix("<start_of_turn>user\n")
         rendered[0] = "<start_of_turn>user\n" + "\n\n".join(filter(None, [*instructions, body]))
         prompt = "<end_of_turn>\n".join(rendered)
@@ -76,13 +82,6 @@ def _spaced(pieces: Sequence[Piece], write: Callable[[Piece], str]) -> str:
     return text
 
 
-def _declared(tools: Sequence[Mapping[str, Any]]) -> str:
-    """Instructions and functions, as Google words them for models without tool markers."""
-    if not tools:
-        return ""
-    return f"{INSTRUCTIONS}\n{inert(json.dumps(tools, ensure_ascii=False, indent=1))}"
-
-
 _TEXT_ONLY = StartEndTurns(image="", audio="")
 _FORMATS: dict[str, PromptFormat] = {
     "gemma1": _TEXT_ONLY,
@@ -101,3 +100,16 @@ def format_for(family: str) -> PromptFormat:
         return _FORMATS[family]
     except KeyError:
         raise ValueError(f"no prompt format for family {family!r}; known: {', '.join(_FORMATS)}") from None
+
+
+def format_of(family: str, weights: Path) -> PromptFormat:
+    """The checkpoint's own template where it brings one that compiles, else the family's format."""
+    own = format_for(family)
+    source = find_template(weights)
+    if source is None:
+        return own
+    try:
+        return CheckpointTemplate(source, family)
+    except ValueError as error:
+        log.warning("%s; the family's format is used", error)
+        return own

@@ -12,7 +12,7 @@ from gemma_serving.gateway.access.door import answer_limit
 from gemma_serving.gateway.access.keys import Consumer
 from gemma_serving.gateway.answers import Answer, Order
 from gemma_serving.gateway.gateway import Gateway
-from gemma_serving.gateway.prompts import Conversation, conversation_from, texts_of
+from gemma_serving.gateway.prompts import conversation_from, texts_of
 from gemma_serving.gateway.routes.body import read_body
 from gemma_serving.gateway.schema.base import parse
 from gemma_serving.gateway.schema.chat import ChatRequest
@@ -36,8 +36,9 @@ async def chat_completions(request: Request) -> Response:
         conversation_from(body.messages),
         tools=tools.functions,
         thinking=body.thinking and tools.structure is None,
+        options=body.chat_template_kwargs or {},
     )
-    _check_modalities(conversation, gateway)
+    media = await gateway.media.load(conversation.media)
     envelope = gateway.envelope("chatcmpl", body)
     consumer: Consumer = request.state.consumer
     answer_tokens = answer_limit(body.answer_tokens, consumer.limits)
@@ -51,7 +52,7 @@ async def chat_completions(request: Request) -> Response:
         structure=tools.structure or structure,
     )
     jobs = [
-        Job(dataclasses.replace(base, id=f"{envelope.id}-{i}", seed=seed))
+        Job(dataclasses.replace(base, id=f"{envelope.id}-{i}", seed=seed), media)
         for i, seed in enumerate(choice_seeds(body.seed, body.n or 1))
     ]
     view = ChatView(envelope, [tools.parser() for _ in jobs], bool(body.logprobs))
@@ -64,11 +65,3 @@ async def chat_completions(request: Request) -> Response:
 def choice_seeds(seed: int | None, count: int) -> list[int | None]:
     """One seed per choice: equal seeds would give equal answers."""
     return [None if seed is None else seed + index for index in range(count)]
-
-
-def _check_modalities(conversation: Conversation, gateway: Gateway) -> None:
-    for media in conversation.media:
-        if media.kind not in gateway.config.modalities:
-            what = "images" if media.kind == "image" else "audio"
-            message = f"{media.param}: {gateway.config.variant} does not accept {what}"
-            raise errors.invalid(message, media.param, "unsupported_modality")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from gemma_serving.gateway.control_tokens import inert
 from gemma_serving.gateway.parts import Content, Part
 from gemma_serving.gateway.tools.calls import CallWriter
 from gemma_serving.gateway.tools.holding import safe_length
@@ -23,6 +24,13 @@ INSTRUCTIONS = (
     '{"name": function name, "parameters": dictionary of argument name and its value}\n'
     "You SHOULD NOT include any other text in the response if you call a function"
 )
+
+
+def declared(tools: Sequence[Mapping[str, Any]]) -> str:
+    """Instructions and functions, as Google words them for models without tool markers."""
+    return f"{INSTRUCTIONS}\n{inert(json.dumps(tools, ensure_ascii=False, indent=1))}" if tools else ""
+
+
 FENCE = "```"
 FENCE_LANGUAGES = frozenset(("", "json", "tool_call", "tool_code", "tool_use"))
 """Languages of a fence that may hold calls; any other fence is an answer's code."""
