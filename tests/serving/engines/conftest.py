@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from gemma_serving.engines import Engine
-from support.engine_cases import CASES, EngineCase
+from support.engine_cases import CASES, DEFAULT_CASES, EngineCase
+
+CHOSEN = os.environ.get("GEMMA_ENGINE_CASES", ",".join(DEFAULT_CASES)).split(",")
+"""Engines whose library this environment has; vLLM has one of its own (test_vllm_on_cpu.py)."""
 
 
-@pytest.fixture(scope="module", params=list(CASES), ids=str)
+@pytest.fixture(scope="module", params=CHOSEN, ids=str)
 def case(request: pytest.FixtureRequest) -> EngineCase:
     return CASES[request.param]()
 
