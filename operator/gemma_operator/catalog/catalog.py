@@ -6,18 +6,14 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from gemma_operator.api.v1alpha1 import EngineName, Precision
-from gemma_operator.catalog.rows import (
+from gemma_operator.catalog.hardware_rows import (
     Accelerator,
-    Architecture,
-    Checkpoint,
     Efficiency,
     EngineVersion,
     Price,
-    Scheme,
     Support,
-    Variant,
-    WeightType,
 )
+from gemma_operator.catalog.rows import Architecture, Checkpoint, Scheme, Variant, WeightType
 
 EMPTY: Mapping[str, float] = MappingProxyType({})
 

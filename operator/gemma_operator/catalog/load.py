@@ -9,19 +9,21 @@ from pydantic import ValidationError
 
 from gemma_operator.api.v1alpha1 import EngineName, Precision
 from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.catalog.hardware_rows import (
+    Accelerator,
+    Efficiency,
+    EngineVersion,
+    Price,
+    Support,
+)
 from gemma_operator.catalog.partitions import partitions_of
 from gemma_operator.catalog.rows import (
-    Accelerator,
     Architecture,
     Checkpoint,
     Confidence,
-    Efficiency,
-    EngineVersion,
     Format,
-    Price,
     Row,
     Scheme,
-    Support,
     Variant,
     WeightType,
 )

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from gemma_operator.catalog.rows import Accelerator, Confidence, MigProfile
+from gemma_operator.catalog.hardware_rows import Accelerator, MigProfile
+from gemma_operator.catalog.rows import Confidence
 
 MEMORY_EIGHTHS = 8
 """A device's memory and bandwidth are cut in eighths, its compute in sevenths (NVIDIA MIG guide)."""

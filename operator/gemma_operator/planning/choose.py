@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Accelerator
+from gemma_operator.catalog.hardware_rows import Accelerator
 from gemma_operator.planning.cost import hourly_cost
 from gemma_operator.planning.fit import Attempt, CpuFit, GpuFit, Misfit
 from gemma_operator.planning.outlook import cpu_fit_speed, typical_load
@@ -48,9 +48,9 @@ def closest(misfits: Iterable[Misfit]) -> Misfit | None:
     return min(misfits, key=_distance, default=None)
 
 
-def _distance(misfit: Misfit) -> tuple[int, int]:
+def _distance(misfit: Misfit) -> tuple[int, bool, int]:
     order = {Reason.CONCURRENCY_TOO_HIGH: 0, Reason.DOES_NOT_FIT: 1}
-    return (order.get(misfit.reason, 2), misfit.shortfall_bytes)
+    return (order.get(misfit.reason, 2), not misfit.verified, misfit.shortfall_bytes)
 
 
 def _first(attempts: Iterator[Attempt]) -> GpuFit | CpuFit | Misfit | None:

@@ -4,7 +4,8 @@ from typing import Any
 
 from gemma_operator.api.quantity import gib
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, HuggingFaceSource
-from gemma_operator.catalog.rows import Accelerator, Checkpoint
+from gemma_operator.catalog.hardware_rows import Accelerator
+from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.cpu import MILLICORES
 from gemma_operator.planning.engine_arguments import gpu_arguments, llama_cpp_arguments, modalities_of
 from gemma_operator.planning.fit import CpuFit, GpuFit

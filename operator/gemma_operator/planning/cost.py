@@ -1,7 +1,7 @@
 """What a replica costs: price rows times accelerators; nothing where no price is known."""
 
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Price
+from gemma_operator.catalog.hardware_rows import Price
 
 SECONDS_PER_HOUR = 3600
 MILLION = 1_000_000

@@ -3,7 +3,8 @@
 from gemma_operator.api.quantity import GIB, MIB, gib
 from gemma_operator.api.reasons import Reason
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Checkpoint, EngineVersion
+from gemma_operator.catalog.hardware_rows import EngineVersion
+from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.attention import attention_specs
 from gemma_operator.planning.fit import CpuFit, Misfit, sum_sentence
 from gemma_operator.planning.inventory import Inventory, NodeOffer

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from gemma_operator.api.quantity import gib
 from gemma_operator.api.reasons import Reason
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
+from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
+from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.kv_cache import LlamaCppCache
 from gemma_operator.planning.memory import Demand, EngineSetup
 from gemma_operator.planning.support import Verdict
@@ -50,6 +51,8 @@ class Misfit:
     reason: Reason
     message: str
     shortfall_bytes: int = 0
+    verified: bool = False
+    """The support matrix is sure of the combination: it is reported before one that is only expected."""
 
 
 Attempt = GpuFit | CpuFit | Misfit

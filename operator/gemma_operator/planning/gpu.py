@@ -6,7 +6,8 @@ from gemma_operator.api.quantity import GIB, gib
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
+from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion, SupportStatus
+from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.fit import GpuFit, Misfit, sum_sentence
 from gemma_operator.planning.memory import (
     Demand,
@@ -155,6 +156,7 @@ def _does_not_fit(wish: Wish, placement: Placement, count: int, demand: Demand) 
         f"{sum_sentence(needed, parts)} per accelerator for one request of {wish.context} tokens, "
         f"has {gib(demand.usable_bytes)} GiB usable of {placement.accelerator.memory_gib:.2f}{remedy}",
         shortfall_bytes=(needed - demand.usable_bytes) * count,
+        verified=placement.verdict.status is SupportStatus.VERIFIED,
     )
 
 
@@ -168,4 +170,5 @@ def _too_many(wish: Wish, placement: Placement, count: int, best: tuple[int, Eng
         f"({gib(demand.pool_bytes)} GiB of KV cache, {gib(each)} GiB each) and was asked for {asked}; "
         f"set maxConcurrentRequests to {fitting} or less, or contextLength lower",
         shortfall_bytes=(asked - fitting) * each * count,
+        verified=placement.verdict.status is SupportStatus.VERIFIED,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gemma_operator.api.quantity import GIB
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Accelerator
+from gemma_operator.catalog.hardware_rows import Accelerator
 from gemma_operator.planning.units import version_tuple
 
 LogRow = Mapping[str, str]

@@ -1,7 +1,7 @@
 """What to expect of a fit: speed, cost, start-up, largest context, and the memory sum with its bands."""
 
 from gemma_operator.api.v1alpha1 import EngineName
-from gemma_operator.catalog.rows import Accelerator
+from gemma_operator.catalog.hardware_rows import Accelerator
 from gemma_operator.planning.cost import cost_per_million_tokens, hourly_cost, price_of
 from gemma_operator.planning.cpu import MILLICORES
 from gemma_operator.planning.fit import CpuFit, GpuFit

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Optimization, Precision
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Accelerator, Checkpoint, EngineVersion
+from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
+from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.cpu import attempt_cpu
 from gemma_operator.planning.fit import Attempt, Misfit
 from gemma_operator.planning.gpu import Placement, attempt_gpu, impossible_count, legal_counts

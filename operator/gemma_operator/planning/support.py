@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from gemma_operator.api.v1alpha1 import Precision
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import EngineVersion, Support, SupportStatus
+from gemma_operator.catalog.hardware_rows import EngineVersion, Support, SupportStatus
 from gemma_operator.planning.units import version_tuple
 
 Capability = tuple[int, int]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.catalog.rows import Accelerator, Architecture, Confidence, Efficiency
+from gemma_operator.catalog.hardware_rows import Accelerator, Efficiency
+from gemma_operator.catalog.rows import Architecture, Confidence
 from gemma_operator.planning.weights import RUN_TYPE_BYTES, WeightLayout, weight_layout
 
 FLOPS_PER_PARAMETER = 2
