@@ -60,25 +60,29 @@ class Retry:
 
 
 class Digests:
-    """The digests of a file as its bytes go by: the one that git would give it, and SHA-256."""
+    """SHA-256 of a file as its bytes go by, and git's digest where the source knows only that."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
         self._sha256 = hashlib.sha256()
-        self._git_sha1 = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+        self._git_sha1 = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes."""
         self._sha256.update(chunk)
-        self._git_sha1.update(chunk)
+        if self._file.sha256 is None:
+            self._git_sha1.update(chunk)
 
     @property
     def sha256(self) -> str:
         """Of all bytes so far."""
         return self._sha256.hexdigest()
 
-    def match(self, file: SourceFile) -> bool:
+    def match(self) -> bool:
         """Whether these are the bytes that the source promised."""
-        return file.digest in (self.sha256, self._git_sha1.hexdigest())
+        if self._file.sha256 is not None:
+            return self.sha256 == self._file.sha256
+        return self._git_sha1.hexdigest() == self._file.git_sha1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,10 @@ class Transfer:
             self.progress.advance(place.stat().st_size)
         if not place.is_file():
             return None
-        digests = Digests(file.size)
+        digests = Digests(file)
         with place.open("rb") as opened:
             _take(digests, opened)
-        if digests.match(file):
+        if digests.match():
             return StoredFile(file.name, file.size, digests.sha256)
         self.progress.note(
             f"{file.name} on the volume has another checksum than the source's; it was deleted"
@@ -151,7 +155,7 @@ class Transfer:
             digests = Growth(self, file, growing).to_the_end()
             growing.flush()
             os.fsync(growing.fileno())
-        if digests.match(file):
+        if digests.match():
             _put_in_place(partial, place, file)
             return StoredFile(file.name, file.size, digests.sha256)
         self.progress.note(f"{file.name} arrived with another checksum than the source's; it was deleted")
@@ -167,7 +171,7 @@ class Growth:
         self._transfer = transfer
         self._file = file
         self._growing = growing
-        self._digests = Digests(file.size)
+        self._digests = Digests(file)
         self._size = _take(self._digests, growing)
 
     def to_the_end(self) -> Digests:
@@ -198,7 +202,7 @@ class Growth:
     def _start_over(self) -> None:
         self._transfer.progress.take_back(self._size)
         self._growing.seek(0)
-        self._size, self._digests = 0, Digests(self._file.size)
+        self._size, self._digests = 0, Digests(self._file)
 
 
 def _take(digests: Digests, opened: BinaryIO) -> int:
