@@ -159,9 +159,9 @@ class LlamaCppEngine(EngineBase):
             size = Path(config.weights_path).stat().st_size
             adapters = f", with adapters {', '.join(sorted(config.adapters))}" if config.adapters else ""
             raise RuntimeError(
-                f"llama.cpp could not load {config.weights_path} ({size} bytes){adapters}; its own messages are in "
-                "the lines above. Usual causes: a file is cut short, no GGUF or (an adapter) made for another model; "
-                "or memory is too small for context length x slots."
+                f"llama.cpp could not load {config.weights_path} ({size} bytes){adapters}; its own messages "
+                "are in the lines above. Usual causes: a file is cut short, no GGUF or (an adapter) made for "
+                "another model; or memory is too small for context length x slots."
             ) from error
 
     async def close(self) -> None:
