@@ -44,6 +44,10 @@ TO_BUILD = (
     Prerequisite("pkg-config", program="pkg-config"),
     Prerequisite("libseccomp-dev", file="/usr/include/seccomp.h"),
 )
+TO_BUILD_IMAGES = (
+    Prerequisite("buildah", program="buildah"),
+    Prerequisite("mmdebstrap", program="mmdebstrap"),
+)
 TO_RUN = (
     Prerequisite("containernetworking-plugins", file="/usr/lib/cni/bridge"),
     Prerequisite("iproute2", program="ip"),
@@ -54,7 +58,7 @@ TO_RUN = (
     Prerequisite("openssl", program="openssl"),
     Prerequisite("libseccomp2", file="/usr/lib/*/libseccomp.so.2"),
 )
-EVERYTHING = TO_BUILD + TO_RUN
+EVERYTHING = TO_BUILD + TO_BUILD_IMAGES + TO_RUN
 
 
 def missing(prerequisites: Iterable[Prerequisite]) -> list[str]:

@@ -17,6 +17,7 @@ from gemma_devcluster.images.recipes import (
     REPOSITORY_ROOT,
     Recipe,
     copied_paths,
+    project_version,
     reference_of,
     select,
     tag_of,
@@ -89,6 +90,7 @@ def test_images_are_built_in_a_fixed_order_whatever_was_asked_first() -> None:
 
 def test_a_base_from_a_registry_is_looked_for_there() -> None:
     assert is_local({"BASE": "localhost/gemma-operator/base:1", "BUILDER": "localhost/x:1"})
+    assert is_local({"BASE": "localhost/gemma-operator/base:1", "VERSION": "0.1.0"})
     assert not is_local(
         {"BASE": "localhost/gemma-operator/base:1", "BUILDER": "docker.io/library/python:3.11"}
     )
@@ -176,6 +178,7 @@ def test_an_image_runs_as_another_user_than_root_and_says_what_it_is(contents: C
     assert contents.config["User"] == "1000:1000"
     labels = contents.config["Labels"]
     assert labels["org.opencontainers.image.title"].startswith("gemma-")
+    assert labels["org.opencontainers.image.version"] == project_version()
     assert "Apache-2.0" in labels["org.opencontainers.image.licenses"]
     assert "licenses/LICENSE" in contents.names
 

@@ -19,7 +19,14 @@ from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.images import base as bases
 from gemma_devcluster.images.base import Base, public_base
 from gemma_devcluster.images.commands import Buildah, ImageTool, find_tool
-from gemma_devcluster.images.recipes import REPOSITORY_ROOT, Recipe, reference_of, select, tag_of
+from gemma_devcluster.images.recipes import (
+    REPOSITORY_ROOT,
+    Recipe,
+    project_version,
+    reference_of,
+    select,
+    tag_of,
+)
 from gemma_devcluster.progress import BuildProgress
 
 __all__ = ["Image", "build", "cache_folder", "public_base"]
@@ -90,7 +97,8 @@ def _debian_base(cache: Path) -> Base:
 
 
 def _target(recipe: Recipe, base: Base, cache: Path) -> Path:
-    return cache / f"{recipe.name}-{tag_of(recipe, base.identity)}.tar"
+    tag = tag_of(recipe, f"{base.identity} {project_version()}")
+    return cache / f"{recipe.name}-{tag}.tar"
 
 
 def _build_absent(absent: list[Recipe], targets: dict[Recipe, Path], base: Base, cache: Path) -> None:
@@ -115,7 +123,7 @@ def _ensure_local_base(base: Base, cache: Path, tool: ImageTool) -> None:
 
 def _build_one(recipe: Recipe, archive: Path, base: Base, tool: ImageTool) -> None:
     reference = reference_of(recipe.name, archive.stem.removeprefix(f"{recipe.name}-"))
-    arguments = {"BASE": base.base, "BUILDER": base.builder}
+    arguments = {"BASE": base.base, "BUILDER": base.builder, "VERSION": project_version()}
     tool.build(REPOSITORY_ROOT / recipe.dockerfile, REPOSITORY_ROOT, reference, arguments)
     scratch = archive.with_suffix(f".{os.getpid()}.tmp")
     try:

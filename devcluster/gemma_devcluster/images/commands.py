@@ -128,7 +128,8 @@ def find_tool() -> Buildah | Docker:
 
 def is_local(arguments: Mapping[str, str]) -> bool:
     """Whether everything that a build stands on is in the local store already."""
-    return all(value.startswith("localhost/") for value in arguments.values())
+    bases = [arguments[name] for name in ("BASE", "BUILDER") if name in arguments]
+    return all(base.startswith("localhost/") for base in bases)
 
 
 def pip_settings(environment: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """Which images there are, and what decides their content: the tag is a digest of exactly that."""
 
 import hashlib
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,15 @@ def context_files(root: Path, copied: list[str]) -> list[Path]:
         else:
             raise DevclusterError(f"a Dockerfile copies {each}, which does not exist in {root}")
     return sorted(files)
+
+
+def project_version(root: Path = REPOSITORY_ROOT) -> str:
+    """The version that the wheel and the chart have too."""
+    text = (root / "operator" / "gemma_operator" / "__init__.py").read_text()
+    match = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if match is None:
+        raise DevclusterError('operator/gemma_operator/__init__.py has no line `__version__ = "…"`')
+    return match[1]
 
 
 def tag_of(recipe: Recipe, base_identity: str, root: Path = REPOSITORY_ROOT) -> str:
