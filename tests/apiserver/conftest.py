@@ -1,22 +1,30 @@
-"""A real API server for the generated CRD and the rendered objects: the cluster that the cluster tests use.
+"""A real API server with its controllers, and the operator as a process beside it. No pod ever starts.
 
-`DEVCLUSTER_NAME` names another one. Whatever was not there before is removed again, also when tests fail.
+Pods stay Pending, because the only node is tainted: tested is what the operator does to the API server.
+`DEVCLUSTER_KEEP=1` leaves the cluster up for the next run.
 """
 
 import os
-import uuid
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gemma_devcluster import installation
+from apiserver.operator_process import OperatorProcess, kubeconfig_for
+from cluster.audit import Audit
 from gemma_devcluster.cluster import Cluster
-from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.kubectl import Kubectl
-from gemma_operator.api.crd import CRD_NAME, crd_manifest, crd_yaml
+from gemma_operator.api.manifest import Manifest
+from gemma_operator.kube.kinds import rbac_rules
 
-CLUSTER_NAME = os.environ.get("DEVCLUSTER_NAME", "test")
+CLUSTER_NAME = "apiserver"
+SYSTEM_NAMESPACE = "gemma-system"
+ACCOUNT = "operator"
+USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{ACCOUNT}"
+CRD = Path(__file__).parents[2] / "crds" / "serving.gemma-operator.dev_gemmadeployments.yaml"
+TAINT = "test.gemma-operator.dev/no-pods=:NoSchedule"
+MAX_NAME = 40
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,42 +34,77 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
 
 
+def identity(rules: list[Manifest]) -> list[Manifest]:
+    """The operator's service account with these permissions."""
+    metadata, rbac = {"name": ACCOUNT}, "rbac.authorization.k8s.io/v1"
+    account = {**metadata, "namespace": SYSTEM_NAMESPACE}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+        {"apiVersion": rbac, "kind": "ClusterRole", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": rbac,
+            "kind": "ClusterRoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ACCOUNT},
+            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM_NAMESPACE}],
+        },
+    ]
+
+
 @pytest.fixture(scope="session")
-def kubectl() -> Iterator[Kubectl]:
-    cluster = Cluster(CLUSTER_NAME, gpus={"nvidia-l4": 4})
-    existed = cluster.exists()
+def control_plane() -> Iterator[Cluster]:
+    cluster = Cluster(CLUSTER_NAME)
     try:
-        if not existed:
-            cluster.up()
-        yield cluster.kubectl
+        cluster.up()
+        cluster.kubectl.run("taint", "nodes", "--all", "--overwrite", TAINT)
+        cluster.kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+        cluster.kubectl.run(
+            "wait", "crd/gemmadeployments.serving.gemma-operator.dev", "--for=condition=Established"
+        )
+        cluster.kubectl.apply(identity(rbac_rules()))
+        yield cluster
     finally:
-        if not existed and os.environ.get("DEVCLUSTER_KEEP") != "1":
+        if os.environ.get("DEVCLUSTER_KEEP") != "1":
             cluster.down()
 
 
-@pytest.fixture(scope="module")
-def crd(kubectl: Kubectl) -> Iterator[str]:
-    """The CRD of this checkout, served."""
-    try:
-        found = kubectl.get("crd", CRD_NAME)
-    except DevclusterError:
-        found = None
-    if found is None or found["spec"]["versions"] != crd_manifest()["spec"]["versions"]:
-        kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=crd_yaml())
-    kubectl.run("wait", f"crd/{CRD_NAME}", "--for=condition=Established", "--timeout=30s")
-    try:
-        yield CRD_NAME
-    finally:
-        if found is None:
-            kubectl.run("delete", "crd", CRD_NAME, "--timeout=60s")
+@pytest.fixture(scope="session")
+def operator_kubeconfig(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the operator's service account, whose permissions are those of the chart."""
+    token = control_plane.kubectl.run(
+        "create", "token", ACCOUNT, "-n", SYSTEM_NAMESPACE, "--duration=24h"
+    ).strip()
+    path = tmp_path_factory.mktemp("operator") / "kubeconfig"
+    path.write_text(kubeconfig_for(control_plane.kubeconfig(), token))
+    return path
 
 
-@pytest.fixture(scope="module")
-def namespace(kubectl: Kubectl) -> Iterator[str]:
-    """A namespace of the module's own that enforces Pod Security `restricted`."""
-    name = f"apiserver-{uuid.uuid4().hex[:8]}"
-    kubectl.apply([installation.namespace(name)])
+@pytest.fixture
+def kubectl(control_plane: Cluster) -> Kubectl:
+    return control_plane.kubectl
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
+    kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+    yield name
+    kubectl.run("delete", "namespace", name, "--timeout=120s")
+
+
+@pytest.fixture
+def operator(operator_kubeconfig: Path, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """The operator, running and watching the test's namespace."""
+    process = OperatorProcess(operator_kubeconfig, tmp_path, {"watchNamespaces": [namespace]})
     try:
-        yield name
+        process.start()
+        yield process
     finally:
-        kubectl.run("delete", "namespace", name, "--timeout=120s")
+        process.kill()
+
+
+@pytest.fixture
+def audit(control_plane: Cluster) -> Audit:
+    """What the operator asks of the API server from now on."""
+    return Audit.from_now(control_plane.layout.audit_log, USER)

@@ -14,6 +14,8 @@ from gemma_operator.api.quantity import parse_millicores
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
 """Hash of the manifest that an object was made from."""
 
+_ATOMIC_MAPS = frozenset({"selector", "nodeSelector", "podSelector", "namespaceSelector"})
+"""Maps that are one value (map-type atomic): one more label in a selector selects something else."""
 _QUANTITY_MAPS = frozenset({"limits", "requests"})
 _QUANTITY = "sizeLimit"
 _LIST_KEYS = ("uid", "name", "containerPort", "port", "mountPath", "key", "topologyKey")
@@ -48,6 +50,8 @@ def holds(wanted: Any, live: Any) -> bool:
 
 
 def _field_holds(name: str, wanted: Any, live: Any) -> bool:
+    if name in _ATOMIC_MAPS:
+        return bool(wanted == (live or {}))
     if name in _QUANTITY_MAPS and isinstance(live, dict):
         return all(quantity in live and _same(wanted[quantity], live[quantity]) for quantity in wanted)
     if name == _QUANTITY and live is not None:

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from gemma_operator.kube.apiserver import SILENCE_TIMEOUT_SECONDS
 from gemma_operator.kube.informer import LONGEST_DELAY_SECONDS, Informer
 
+LOOPBACK = "127.0.0.1"
 STUCK_SECONDS = 3 * (SILENCE_TIMEOUT_SECONDS + LONGEST_DELAY_SECONDS)
 """A watch that has neither heard nor tried anything for so long is stuck: restarting helps. During an
 outage of the API server attempts go on, and restarting would not."""
@@ -21,7 +22,7 @@ outage of the API server attempts go on, and restarting would not."""
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where to listen; 0 takes any free port."""
+    """Where to listen; 0 takes any free port of the loopback interface."""
 
     health: int
     metrics: int
@@ -87,7 +88,8 @@ async def _listen(stack: AsyncExitStack, port: int, routes: Sequence[web.RouteDe
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, port=port)
+    # All addresses of both families; they could not agree on a free port.
+    site = web.TCPSite(runner, port=port, host=None if port else LOOPBACK)
     await site.start()
     return int(runner.addresses[0][1])
 

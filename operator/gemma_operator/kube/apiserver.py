@@ -116,12 +116,16 @@ class ApiServer:
         manifest: Manifest = json.loads(document)
         return manifest
 
-    async def watch(self, request: Request) -> AsyncIterator[Manifest]:
-        """Yield a watch's events until the server ends it. Raises ClusterError, also after a long silence."""
+    async def watch(self, request: Request, opened: Callable[[], None]) -> AsyncIterator[Manifest]:
+        """Yield a watch's events until the server ends it. Raises ClusterError, also after a long silence.
+
+        `opened` is called once the server has agreed to tell of events, of which there may be none for long.
+        """
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_TIMEOUT_SECONDS
         )
         response = await self._open(request, timeout)
+        opened()
         rest = b""
         try:
             async for chunk in response.content.iter_chunked(_CHUNK_BYTES):

@@ -36,7 +36,7 @@ class Freshness:
     synced: bool = False
     """The index holds what the first list named."""
     heard_at: float = 0.0
-    """Monotonic time of the last list page, event, bookmark or reconnect."""
+    """Monotonic time of the last list page, event, bookmark or opened watch."""
     tried_at: float = 0.0
     """Monotonic time of the last attempt, successful or not: standing still means a defect, not an outage."""
     failure: str | None = None
@@ -126,7 +126,8 @@ class Informer:
             "timeoutSeconds": str(WATCH_SECONDS),
             **self._selection(),
         }
-        async for event in self._api.watch(Request("GET", self.kind.path(self.namespace), query)):
+        request = Request("GET", self.kind.path(self.namespace), query)
+        async for event in self._api.watch(request, opened=self._touch):
             item = event["object"]
             if event["type"] == "ERROR":
                 raise error_for(

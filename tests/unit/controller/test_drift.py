@@ -94,6 +94,7 @@ def test_what_the_api_server_writes_differently_is_no_drift(wanted: Any, found: 
         ({"args": ["a"]}, {"args": ["a", "b"]}),
         ({"value": "1"}, {"value": "1000m"}),
         ({"replicas": 0}, {"replicas": 3}),
+        ({"selector": {"app": "gemma"}}, {"selector": {"app": "gemma", "tier": "other"}}),
     ],
 )
 def test_other_values_are_drift(wanted: Any, found: Any) -> None:

@@ -58,8 +58,10 @@ class Script:
     async def send(self, request: Request) -> Manifest:
         return await self._next(request)  # type: ignore[no-any-return]
 
-    async def watch(self, request: Request) -> AsyncIterator[Manifest]:
-        for each in await self._next(request):
+    async def watch(self, request: Request, opened: Callable[[], None]) -> AsyncIterator[Manifest]:
+        events = await self._next(request)
+        opened()
+        for each in events:
             yield each
 
 
@@ -166,6 +168,11 @@ def test_a_missing_permission_is_said_once_and_its_grant_noticed(caplog: Any) ->
     assert caplog.text.count("cannot list resource pods") == 1
     assert result.informer.freshness.failure is None
     assert result.names() == ["a"]
+
+
+def test_a_watch_that_is_open_again_works_though_nothing_happens() -> None:
+    result = followed(page(7), UnavailableError("cut"), [])
+    assert result.informer.freshness.failure is None
 
 
 def test_what_does_not_work_is_known_while_it_lasts() -> None:
