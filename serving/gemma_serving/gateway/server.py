@@ -86,9 +86,10 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
     # Not a TaskGroup: a listener that cannot bind calls sys.exit, which must end the process with its
     # message.
     tasks = [asyncio.create_task(work) for work in (public.serve(), admin.serve(), monitor.run())]
-    tasks.append(asyncio.create_task(gateway.safety.watch()))
+    # Watchers end at once where there is nothing to watch: no reason to stop serving.
+    watchers = [asyncio.create_task(gateway.safety.watch())]
     if gateway.access.keys is not None:
-        tasks.append(asyncio.create_task(gateway.access.keys.watch()))
+        watchers.append(asyncio.create_task(gateway.access.keys.watch()))
     waiter = asyncio.create_task(told.wait())
     log.info(
         "serving %s on %s:%d, admin on %d", config.model, addresses.host, addresses.port, addresses.admin_port
@@ -100,9 +101,9 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
             write_handshake(addresses.handshake)
     finally:
         public.should_exit = admin.should_exit = True
-        for task in tasks[2:]:
+        for task in (*tasks[2:], *watchers):
             task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        results = await asyncio.gather(*tasks, *watchers, return_exceptions=True)
         await gateway.media.close()
         await upstream.close()
     for result in results:
