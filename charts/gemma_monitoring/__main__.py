@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from gemma_monitoring.dashboards import dashboard_files
+from gemma_monitoring.reference import reference
 from gemma_monitoring.rules.render import rules_file
 from gemma_monitoring.runbooks import index
 
@@ -17,6 +18,7 @@ def generated() -> dict[Path, str]:
     files = {CHART / "rules" / "gemma.rules.yaml": rules_file()}
     files |= {CHART / "dashboards" / name: text for name, text in dashboard_files().items()}
     files[Path("docs/runbooks/README.md")] = index(ROOT / "docs" / "runbooks")
+    files[Path("docs/metrics.md")] = reference()
     return files
 
 
@@ -27,7 +29,7 @@ def stale() -> list[str]:
     wrong = [
         str(p) for p, text in files.items() if not (ROOT / p).is_file() or (ROOT / p).read_text() != text
     ]
-    folders = {path.parent for path in files} - {Path("docs/runbooks")}
+    folders = {path.parent for path in files} - {Path("docs/runbooks"), Path("docs")}
     present = {
         path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).iterdir() if path.is_file()
     }

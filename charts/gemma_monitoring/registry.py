@@ -96,7 +96,6 @@ GATEWAY = _of(
         ("gemma_kv_cache_total_tokens", G, "", "Tokens that the KV cache can hold."),
         ("gemma_engine_info", G, "engine version precision", "1 for the engine of this replica."),
         ("gemma_engine_last_step_seconds", G, "", "Unix time of the engine's last step; 0 before the first."),
-        ("gemma_engine_tokens_total", C, "", "Tokens the engine made, cancelled ones included."),
         ("gemma_safety_decisions_total", C, "stage policy decision", "Decisions of the safety filters."),
         ("gemma_draining", G, "", "1 while this replica is shutting down."),
         ("gemma_limit_store_up", G, "", "1 while the shared store of rate limits answers."),
@@ -106,8 +105,10 @@ GATEWAY = _of(
 
 OUTCOMES = ("success", "cancelled", "rejected", "invalid", "failed")
 """Values of `outcome`. `cancelled` and `invalid` are the caller's; availability counts neither."""
-OVERLOAD_REASONS = ("queue_full", "evicted", "deadline", "draining")
-"""Values of `reason` that are the endpoint's fault; the others are limits that somebody set on a key."""
+OVERLOAD_REASONS = ("queue_full", "evicted", "deadline")
+"""Values of `reason` that mean too little capacity."""
+UNAVAILABLE_REASONS = (*OVERLOAD_REASONS, "limit_store_down")
+"""Values of `reason` that are the endpoint's fault; the others are limits and keys of the caller."""
 FAILED_OPEN = "failed_open"
 """Value of `decision` where the guard did not answer and the text passed all the same."""
 

@@ -195,10 +195,10 @@ SINGLE = Board(
                 ),
                 Panel(
                     "Tokens by replica",
-                    """Made by the engine, cancelled ones included. One that lags behind the others is worth
+                    """Generated. One that lags behind the others is worth
                     a look.""",
                     Unit.PER_SECOND,
-                    (Query(f"rate(gemma_engine_tokens_total{{{ENDPOINT}}}[5m])", "{{pod}}"),),
+                    (Query(f"rate(gemma_generation_tokens_total{{{ENDPOINT}}}[5m])", "{{pod}}"),),
                 ),
                 Panel(
                     "Since the engine's last step",

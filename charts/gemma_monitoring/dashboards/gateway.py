@@ -63,7 +63,7 @@ GATEWAY = Board(
                     (
                         Query(
                             f"""sum by (policy) (rate(gemma_safety_decisions_total{{{ENDPOINT},
-                            decision="blocked"}}[5m]))""",
+                            decision="block"}}[5m]))""",
                             "{{policy}}",
                         ),
                     ),

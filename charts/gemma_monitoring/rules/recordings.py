@@ -1,28 +1,32 @@
 """Recording rules: what every engine, panel and alert agrees to call it."""
 
-from gemma_monitoring.registry import OVERLOAD_REASONS
+from gemma_monitoring.registry import OVERLOAD_REASONS, UNAVAILABLE_REASONS
 from gemma_monitoring.rules.model import BY_ENDPOINT, ON_ENDPOINT, Group, Recording
 
 INTERVAL = "30s"
 SLOW_INTERVAL = "1m"
 BURN_WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 """Long and short windows of the multi-window burn alerts (SRE workbook, chapter 5, table 5-8)."""
-JUDGED = 'outcome=~"success|failed|rejected"'
-"""Requests that availability is about: what callers cancel or get wrong is theirs."""
-OVERLOAD = f'reason=~"{"|".join(OVERLOAD_REASONS)}"'
+UNAVAILABLE = f'reason=~"{"|".join(UNAVAILABLE_REASONS)}"'
 """A limit set on a key is not the endpoint's fault; a full queue is."""
+OVERLOAD = f'reason=~"{"|".join(OVERLOAD_REASONS)}"'
 
 
 def _sum_rate(metric: str, window: str = "5m", by: str = BY_ENDPOINT) -> str:
     return f"sum {by} (rate({metric}[{window}]))"
 
 
+def _judged(window: str, function: str = "rate") -> str:
+    """Requests that availability is about. What callers cancel, get wrong or have no right to is theirs."""
+    served = f'{function}(gemma_requests_total{{outcome=~"success|failed"}}[{window}])'
+    refused = f"{function}(gemma_rejections_total{{{UNAVAILABLE}}}[{window}])"
+    return f"sum {BY_ENDPOINT} ({served} or {refused})"
+
+
 def _unavailable(window: str) -> Recording:
     bad = f"""rate(gemma_requests_total{{outcome="failed"}}[{window}])
-    or rate(gemma_rejections_total{{{OVERLOAD}}}[{window}])"""
-    judged = _sum_rate(f"gemma_requests_total{{{JUDGED}}}", window)
-    # A request of n sequences can be refused n times.
-    expr = f"clamp_max(sum {BY_ENDPOINT} ({bad}) / {ON_ENDPOINT} ({judged} > 0), 1)"
+    or rate(gemma_rejections_total{{{UNAVAILABLE}}}[{window}])"""
+    expr = f"sum {BY_ENDPOINT} ({bad}) / {ON_ENDPOINT} ({_judged(window)} > 0)"
     return Recording(f"gemma:unavailable_requests:ratio_rate{window}", expr)
 
 
@@ -87,7 +91,7 @@ TRAFFIC = Group(
         Recording(
             "gemma:requests:rate5m", _sum_rate("gemma_requests_total", by="by (namespace, model, outcome)")
         ),
-        Recording("gemma:judged_requests:rate5m", _sum_rate(f"gemma_requests_total{{{JUDGED}}}")),
+        Recording("gemma:judged_requests:rate5m", _judged("5m")),
         Recording(
             "gemma:rejections:rate5m", _sum_rate("gemma_rejections_total", by="by (namespace, model, reason)")
         ),
@@ -101,12 +105,12 @@ TRAFFIC = Group(
         Recording(
             "gemma:failed_requests:ratio_rate5m",
             f"""{_sum_rate('gemma_requests_total{outcome="failed"}')}
-            / ({_sum_rate(f"gemma_requests_total{{{JUDGED}}}")} > 0)""",
+            / {ON_ENDPOINT} (gemma:judged_requests:rate5m > 0)""",
         ),
         Recording(
             "gemma:overload_rejections:ratio_rate5m",
-            f"""clamp_max({_sum_rate(f"gemma_rejections_total{{{OVERLOAD}}}")}
-            / ({_sum_rate(f"gemma_requests_total{{{JUDGED}}}")} > 0), 1)""",
+            f"""{_sum_rate(f"gemma_rejections_total{{{OVERLOAD}}}")}
+            / {ON_ENDPOINT} (gemma:judged_requests:rate5m > 0)""",
         ),
     ),
 )
@@ -150,11 +154,11 @@ AVAILABILITY = Group(
         *(_unavailable(window) for window in BURN_WINDOWS),
         Recording(
             "gemma:judged_requests:increase1h",
-            f"sum {BY_ENDPOINT} (increase(gemma_requests_total{{{JUDGED}}}[1h]))",
+            _judged("1h", "increase"),
         ),
         Recording(
             "gemma:judged_requests:increase6h",
-            f"sum {BY_ENDPOINT} (increase(gemma_requests_total{{{JUDGED}}}[6h]))",
+            _judged("6h", "increase"),
         ),
         Recording(
             "gemma:error_budget:ratio",

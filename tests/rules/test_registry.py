@@ -1,0 +1,68 @@
+"""The registry says what is emitted: the emitting code is held against it, name by name, type and labels."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gemma_monitoring.registry import METRICS, OUTCOMES, SERIES, Emitter, Kind, MetricSpec
+from gemma_serving.contract import EngineStats
+from gemma_serving.gateway.metrics import Metrics as GatewayMetrics
+from support.runtime_configs import runtime_config
+
+LONGEST_SERVING_PAGE = 300
+"""Series of one serving pod, Triton's own included."""
+TRITON_PAGE = 60
+"""Series that Triton 2.51 with one model appends (35 counted, GPU ones estimated)."""
+
+
+def gateway_after_some_traffic() -> GatewayMetrics:
+    metrics = GatewayMetrics(runtime_config())
+    metrics.request_ended("success")
+    metrics.rejected("queue_full")
+    metrics.safety_decision("input", "guard", "allow")
+    metrics.engine.stats = EngineStats(1, 0, 10, 100, 5, 1.0)
+    return metrics
+
+
+def emitted(registry: CollectorRegistry) -> dict[str, MetricSpec]:
+    """What a page has, in the registry's words; emitter and help are not compared."""
+    found = {}
+    for family in registry.collect():
+        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found[name] = MetricSpec(name, Kind(family.type), frozenset(labels), Emitter.GATEWAY, "")
+    return found
+
+
+def declared(emitter: Emitter) -> dict[str, MetricSpec]:
+    return {metric.name: metric for metric in METRICS if metric.emitter is emitter}
+
+
+def test_the_gateway_emits_exactly_what_is_declared() -> None:
+    page = emitted(gateway_after_some_traffic().registry)
+    assert page.keys() == declared(Emitter.GATEWAY).keys()
+
+
+@pytest.mark.parametrize("name", declared(Emitter.GATEWAY))
+def test_types_and_labels_of_the_gateway_are_as_declared(name: str) -> None:
+    found, wanted = emitted(gateway_after_some_traffic().registry)[name], declared(Emitter.GATEWAY)[name]
+    assert (found.kind, found.labels) == (wanted.kind, wanted.labels)
+
+
+def test_the_gateway_counts_every_outcome_from_the_start() -> None:
+    page = GatewayMetrics(runtime_config()).render().decode()
+    for outcome in OUTCOMES:
+        assert f'gemma_requests_total{{model="demo",outcome="{outcome}"}} 0.0' in page
+
+
+def test_a_serving_pod_stays_within_its_series() -> None:
+    page = gateway_after_some_traffic().render().decode()
+    series = [line for line in page.splitlines() if not line.startswith("#")]
+    assert len(series) + TRITON_PAGE <= LONGEST_SERVING_PAGE
+
+
+def test_names_follow_the_conventions() -> None:
+    for metric in METRICS:
+        if metric.emitter in {Emitter.GATEWAY, Emitter.OPERATOR}:
+            assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name
+            assert metric.help.endswith("."), metric.name
+    assert len(SERIES) == sum(len(metric.series_names) for metric in METRICS)
