@@ -130,8 +130,12 @@ class Metrics:
         info.labels(config.model, config.engine, config.engine_version, config.precision).set(1)
         self.engine = EngineCollector(config.model)
         self.registry.register(self.engine)
+        # Counters that are there from the start: a rate cannot see the first of a series that appears with
+        # it.
         for outcome in ("success", "cancelled", "rejected", "invalid", "failed"):
             self._requests.labels(config.model, outcome)
+        for reason in ("queue_full", "evicted", "deadline"):
+            self._rejections.labels(config.model, reason)
 
     def request_ended(self, outcome: str) -> None:
         """Count one HTTP request: success, cancelled, rejected, invalid or failed."""

@@ -248,7 +248,8 @@ def test_a_guard_that_is_down_closes_or_opens_and_is_counted(failure, status):
         answer = httpx.post(f"{door.url}/v1/chat/completions", json=CHAT)
         page = httpx.get(f"{door.admin_url}/metrics").text
     assert answer.status_code == status
-    assert 'decision="error",model="assistant",policy="guard",stage="input"' in page
+    decision = f"failed_{failure.lower()}"
+    assert f'decision="{decision}",model="assistant",policy="guard",stage="input"' in page
 
 
 def test_a_violation_is_yes_against_no():

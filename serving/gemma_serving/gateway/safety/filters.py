@@ -113,9 +113,10 @@ class Safety:
         try:
             policy = await self._guard.violated(stage, question, answer)
         except GuardError as error:
-            self._count(stage, "guard", "error")
+            passes = self._config.on_guard_failure == "Open"
+            self._count(stage, "guard", "failed_open" if passes else "failed_closed")
             log.error("the guard gave no judgement: %s", error)
-            if self._config.on_guard_failure == "Open":
+            if passes:
                 return
             message = "The safety guard gave no judgement, and nothing passes unchecked. Retry later."
             raise ApiError(
