@@ -58,14 +58,10 @@ class _Message:
         known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(data) - known)
         if unknown:
-            raise ContractError(
-                f"{cls.__name__}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}"
-            )
-        nested = {
-            name: _nested_value(kind, data[name])
-            for name, kind in cls._nested.items()
-            if data.get(name) is not None
-        }
+            names = ", ".join(sorted(known))
+            raise ContractError(f"{cls.__name__}: unknown field {unknown[0]!r}; known: {names}")
+        given = {name: kind for name, kind in cls._nested.items() if data.get(name) is not None}
+        nested = {name: _nested_value(kind, data[name]) for name, kind in given.items()}
         try:
             return cls(**{**data, **nested})
         except TypeError as error:
@@ -176,6 +172,20 @@ class QualityConfig(_Message):
 
 
 @dataclass(frozen=True, slots=True)
+class HealthConfig(_Message):
+    """From where `/health` says `degraded`."""
+
+    canary_seconds: float = 10.0
+    """One token of an idle engine takes longer."""
+    success_percent: float = 95.0
+    """Fewer of the recent requests succeeded."""
+    queue_percent: float = 80.0
+    """The queue is fuller."""
+    memory_percent: float = 90.0
+    """The gateway uses more of its memory limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeConfig(_Message):
     """Everything a serving pod needs to know, written by the operator as runtime.json."""
 
@@ -185,6 +195,7 @@ class RuntimeConfig(_Message):
         "safety": SafetyConfig,
         "media": MediaConfig,
         "quality": QualityConfig,
+        "health": HealthConfig,
     }
 
     model: str
@@ -227,6 +238,8 @@ class RuntimeConfig(_Message):
     """None: MediaConfig's defaults."""
     quality: QualityConfig | None = None
     """None: no answer is sampled."""
+    health: HealthConfig | None = None
+    """None: HealthConfig's defaults."""
     endpoint_picker_aliases: bool | None = None
     """True: repeat three gauges under the names that Gateway API endpoint pickers look for (`vllm:…`)."""
 

@@ -12,15 +12,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from gemma_serving.gateway.answers import json_response
 from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.health import Verdict
+from gemma_serving.gateway.routes.state import state_of
 
 TRITON_METRICS_TIMEOUT_SECONDS = 2.0
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_admin_app(gateway: Gateway, triton_metrics_url: str) -> Starlette:
-    """`/startupz /readyz /livez /enginez /metrics`."""
+    """`/startupz /readyz /livez /enginez /metrics`, and `/health` for people."""
     health, drain = gateway.engine.health, gateway.engine.drain
 
     async def startupz(_: Request) -> Response:
@@ -40,6 +42,9 @@ def make_admin_app(gateway: Gateway, triton_metrics_url: str) -> Starlette:
             verdict in (Verdict.ALIVE, Verdict.STARTING), verdict.value, f"{verdict.value}: {health.detail}"
         )
 
+    async def state(_: Request) -> Response:
+        return json_response(state_of(gateway))
+
     async def metrics(_: Request) -> Response:
         gateway.engine.metrics.engine.stats = health.stats
         page = gateway.engine.metrics.render() + await asyncio.to_thread(_triton_page, triton_metrics_url)
@@ -51,6 +56,7 @@ def make_admin_app(gateway: Gateway, triton_metrics_url: str) -> Starlette:
         "/livez": livez,
         "/enginez": enginez,
         "/metrics": metrics,
+        "/health": state,
     }
     return Starlette(routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()])
 

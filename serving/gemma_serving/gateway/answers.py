@@ -83,10 +83,17 @@ class Timing:
         if tokens > 0:
             self.metrics.tpot.observe((time.monotonic() - self._first[index]) / tokens)
 
-    def ended(self, outcome: str) -> None:
-        """The request ended."""
-        self.metrics.duration.observe(time.monotonic() - self.arrived)
+    @property
+    def ttft_seconds(self) -> float | None:
+        """Arrival to first token; None while none came."""
+        return min(self._first.values()) - self.arrived if self._first else None
+
+    def ended(self, outcome: str) -> float:
+        """The request ended; seconds that it took."""
+        seconds = time.monotonic() - self.arrived
+        self.metrics.duration.observe(seconds)
         self.metrics.request_ended(outcome)
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ class Answer(Response):
         super().__init__()
         self._engine = gateway.engine
         self._access = gateway.access
+        self._record = gateway.record
         self._order = order
         self._view = view
         self._timing = Timing(gateway.engine.metrics)
@@ -145,7 +153,8 @@ class Answer(Response):
             outcome = outcome_of(error)
             await error_response(error, grant.headers)(scope, receive, send)
         finally:
-            self._timing.ended(outcome)
+            seconds = self._timing.ended(outcome)
+            self._record.add(outcome, seconds, self._timing.ttft_seconds, self._spent.completion)
             self._book(outcome)
             await grant.settle(self._spent.prompt + self._spent.completion)
 

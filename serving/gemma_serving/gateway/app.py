@@ -19,6 +19,9 @@ from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.routes.chat import chat_completions
 from gemma_serving.gateway.routes.completions import completions
 from gemma_serving.gateway.routes.models import get_model, list_models
+from gemma_serving.gateway.routes.openapi import openapi
+from gemma_serving.gateway.routes.state import health, performance
+from gemma_serving.gateway.routes.tokenize import tokenize
 from gemma_serving.gateway.routes.usage import usage
 
 log = logging.getLogger(__name__)
@@ -94,6 +97,10 @@ def make_app(gateway: Gateway) -> ASGIApp:
         Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/usage", usage, methods=["GET"]),
+        Route("/v1/performance", performance, methods=["GET"]),
+        Route("/tokenize", tokenize, methods=["POST"]),
+        Route("/health", health, methods=["GET"]),
+        Route("/openapi.json", openapi, methods=["GET"]),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
     ]

@@ -19,6 +19,7 @@ from gemma_serving.gateway.health import EngineHealth
 from gemma_serving.gateway.media.loading import MediaLoader
 from gemma_serving.gateway.metrics import Metrics
 from gemma_serving.gateway.prompts import PromptFormat, format_of
+from gemma_serving.gateway.record import Record
 from gemma_serving.gateway.safety.filters import Safety
 from gemma_serving.gateway.schema.base import SamplingBody
 from gemma_serving.gateway.sequences import Engine
@@ -36,6 +37,7 @@ class Gateway:
     safety: Safety
     media: MediaLoader
     prompt_format: PromptFormat
+    record: Record = field(default_factory=Record)
     started_at: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds."""
 

@@ -54,7 +54,7 @@ def plan_tools(body: ChatRequest, family: str) -> ToolPlan:
         return ToolPlan(family)
     if not tools:
         raise invalid("tool_choice: needs tools", "tool_choice", "validation_error")
-    functions = tuple(map(_function, tools))
+    functions = declared_functions(tools)
     parallel = body.parallel_tool_calls is not False
     if choice == "auto":
         return ToolPlan(family, functions, parallel=parallel)
@@ -73,6 +73,11 @@ def _named(family: str, functions: Sequence[dict[str, Any]], name: str) -> ToolP
             return ToolPlan(family, (function,), Structure(schema), name, parallel=False)
     known = ", ".join(function["name"] for function in functions)
     raise invalid(f"tool_choice: no tool is called {name!r}; tools: {known}", "tool_choice.function.name")
+
+
+def declared_functions(tools: Sequence[Tool]) -> tuple[dict[str, Any], ...]:
+    """Functions as the prompt formats take them."""
+    return tuple(map(_function, tools))
 
 
 def _function(tool: Tool) -> dict[str, Any]:
