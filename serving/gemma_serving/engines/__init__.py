@@ -6,6 +6,7 @@ not ours.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Final, cast
 
@@ -18,6 +19,14 @@ _IMPLEMENTATIONS: Final[dict[EngineKind, tuple[str, str]]] = {
     EngineKind.TENSORRT_LLM: ("gemma_serving.engines.tensorrt_llm", "TensorRTLLMEngine"),
 }
 
+_ENVIRONMENT: Final = {
+    "HF_HUB_OFFLINE": "1",  # the weights lie on the volume; no look at the hub
+    "DO_NOT_TRACK": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""Read by the libraries when they are imported; what the pod sets wins."""
+
 
 def create_engine(kind: str) -> Engine:
     """Return the unloaded engine of this kind; ValueError names the known kinds.
@@ -29,6 +38,8 @@ def create_engine(kind: str) -> Engine:
     except ValueError:
         known = ", ".join(kind.value for kind in EngineKind)
         raise ValueError(f"unknown engine {kind!r}; known: {known}") from None
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     return cast(Engine, getattr(import_module(module), name)())
 
 

@@ -192,8 +192,9 @@ class EngineBase(ABC):
             await asyncio.shield(worker)
 
     def _admit(self, request: GenerateRequest, media: Sequence[bytes]) -> Generation:
-        if self._dead is not None or self._config is None:
-            raise EngineFailureError(FailureCode.ENGINE_ERROR, self._dead or "the engine is not loaded")
+        death = self._death()
+        if death is not None or self._config is None:
+            raise EngineFailureError(FailureCode.ENGINE_ERROR, death or "the engine is not loaded")
         validate(request, media, self._config)
         if request.id in self._generations:
             raise EngineFailureError(
@@ -237,8 +238,9 @@ class EngineBase(ABC):
 
     def stats(self) -> EngineStats:
         """See Engine.stats."""
-        if self._dead is not None:
-            raise RuntimeError(self._dead)
+        death = self._death()
+        if death is not None:
+            raise RuntimeError(death)
         waiting = self._waiting()
         used, total = self._kv_tokens()
         return EngineStats(
@@ -249,6 +251,10 @@ class EngineBase(ABC):
             tokens_generated_total=self._tokens_generated_total,
             last_step_unix=self._last_step_unix,
         )
+
+    def _death(self) -> str | None:
+        """Return why the engine cannot serve any more, None while it can."""
+        return self._dead
 
     def _waiting(self) -> int:
         return sum(not generation.running for generation in self._generations.values())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -42,8 +41,6 @@ LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM accepts as max_lora_rank (vllm/config/lora.py)."""
 SEED_LIMIT: Final = 2**63
 """torch.Generator takes a signed 64-bit seed."""
-QUIET_ENVIRONMENT: Final = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-"""No usage reports, and no look at the hub for weights that lie on the volume."""
 
 
 def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
@@ -169,8 +166,6 @@ class VllmEngine(EngineBase):
             raise FileNotFoundError(
                 f"vLLM needs a Hugging Face checkpoint folder; there is none at {config.weights_path}"
             )
-        for name, value in QUIET_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         arguments = engine_arguments(config)
         check_arguments("vLLM", arguments, [field.name for field in dataclasses.fields(AsyncEngineArgs)])
 
@@ -201,6 +196,11 @@ class VllmEngine(EngineBase):
             self._engine.shutdown()
             self._engine = None
         self._tokenizer_thread.shutdown(wait=False)
+
+    def _death(self) -> str | None:
+        if self._engine is not None and self._engine.errored:
+            return "vLLM's engine process has died; its own messages are in the lines above"
+        return super()._death()
 
     def _kv_tokens(self) -> tuple[int, int]:
         if self._gauges is None:
@@ -256,8 +256,7 @@ class VllmEngine(EngineBase):
                 if ending is not None:
                     return ending
         except EngineDeadError as error:
-            self._dead = f"vLLM's engine process has died: {error}"
-            raise EngineFailureError(FailureCode.ENGINE_ERROR, self._dead) from error
+            raise EngineFailureError(FailureCode.ENGINE_ERROR, self._death() or str(error)) from error
         except Exception as error:
             if not _is_the_callers_fault(error):
                 raise
