@@ -1,8 +1,7 @@
 """A real tritonserver for tests, from the same wheels and the same layout as the triton-cpu image.
 
-    python tests/support/triton_runtime.py                  build it, print where it lies
-    python tests/support/triton_runtime.py serve            serve Gemma 3 270M until interrupted, print the
-    ports
+    PYTHONPATH=tests python -m support.triton_runtime          build it, print where it lies
+    PYTHONPATH=tests python -m support.triton_runtime serve    serve Gemma 3 270M, print the ports
 
 Built once under a content hash in the user's cache folder: about 200 MB for the server and the engine, 253 MB
 for the weights (Gemma Terms of Use apply).
@@ -30,6 +29,7 @@ from pathlib import Path
 
 from gemma_serving.contract import MODEL_NAME, RuntimeConfig
 from gemma_serving.repository import write_repository
+from support.processes import child_processes, command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gemma-operator"
@@ -259,12 +259,9 @@ class TritonServer:
 
     def stub_pid(self) -> int:
         """Return the process id of the model's Python stub."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        children += [pid for file in threads for pid in file.read_text().split()]
-        for pid in children:
-            if "triton_python_backend_stub" in Path(f"/proc/{pid}/cmdline").read_text():
-                return int(pid)
+        for pid in child_processes(self.process.pid):
+            if "triton_python_backend_stub" in command_line(pid):
+                return pid
         raise RuntimeError("tritonserver has no Python stub")
 
     def shared_memory(self) -> list[Path]:

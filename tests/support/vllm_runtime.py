@@ -1,8 +1,7 @@
 """Real vLLM on CPU for tests: its environment, Gemma 3 270M as a Hugging Face folder, and how to run inside
 both.
 
-    python tests/support/vllm_runtime.py        build them, print where they lie (10 minutes and 7 GB the
-    first time)
+    PYTHONPATH=tests python -m support.vllm_runtime    build them (10 minutes and 7 GB the first time), say where
 
 Built once under a content hash in the user's cache folder.
 """

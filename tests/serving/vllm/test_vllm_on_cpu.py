@@ -23,25 +23,15 @@ from support.vllm_runtime import ENVIRONMENT, gemma_270m_on_cpu, run_inside, vll
 pytestmark = pytest.mark.vllm
 
 
-def test_adapter_passes_the_conformance_suite() -> None:
-    os.environ["GEMMA_ENGINE_CASES"] = "vllm-real-gemma-3-270m"
-    try:
-        done = run_inside(
-            [
-                "-m",
-                "pytest",
-                "-q",
-                "--no-header",
-                "-p",
-                "no:cacheprovider",
-                "tests/serving/engines/test_conformance.py",
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    finally:
-        del os.environ["GEMMA_ENGINE_CASES"]
+@pytest.mark.parametrize("suite", ["engines/test_conformance.py", "vllm/inside_vllm.py"])
+def test_adapter_passes_inside_vllms_environment(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMMA_ENGINE_CASES", "vllm-real-gemma-3-270m")
+    done = run_inside(
+        ["-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", f"tests/serving/{suite}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-8000:]
 
 
