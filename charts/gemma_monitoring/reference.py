@@ -15,7 +15,7 @@ from gemma_monitoring.rules.model import Recording
 _SECTIONS: tuple[tuple[str, str, list[MetricSpec]], ...] = (
     (
         "Gateway",
-        "Port 9090 of every serving pod. The scrape adds `namespace` and `pod`. No label holds a user's text or key.",
+        "Port 9090 of every serving pod; the scrape adds `namespace` and `pod`. No label holds text or keys.",
         GATEWAY,
     ),
     ("Operator", "Port 9090 of the operator.", OPERATOR_PROCESS),

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from gemma_operator import __version__
 
-COMMANDS = ("run", "plan", "recommend", "explain", "render", "crd", "doctor")
+COMMANDS = ("run", "plan", "recommend", "explain", "render", "top", "report", "crd", "doctor")
 """Each is a module of `gemma_operator.cli` with `register(subparsers)`, which sets `run(args) -> exit code`."""
 
 
