@@ -58,7 +58,7 @@ class Catalog:
         if wanted in self.accelerators:
             return wanted, self.accelerators[wanted]
         for key, row in self.accelerators.items():
-            if wanted in row.aliases or wanted == (row.label or ""):
+            if wanted in row.aliases or (row.label is not None and wanted == row.label):
                 return key, row
         return None
 

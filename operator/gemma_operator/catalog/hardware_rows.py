@@ -4,7 +4,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gemma_operator.api.v1alpha1 import EngineName, Precision
 from gemma_operator.catalog.rows import Confidence, Key, PositiveCount, Row
@@ -138,5 +138,6 @@ class Price(Row):
     hourly: Annotated[float, Field(gt=0)]
     """Per accelerator, host included where the note says so."""
     currency: str = "USD"
-    as_of: str
+    as_of: Annotated[str, BeforeValidator(str)]
+    """Date of the price; YAML reads an unquoted one as a date."""
     note: str = ""

@@ -131,7 +131,7 @@ def _print_refusal(console: Console, refusal: Refusal) -> None:
     console.print("\nwhat fits, the cheapest first:", style="bold")
     for remedy in refusal.remedies:
         console.print(f"· {remedy.sentence}", highlight=False)
-        fragment = yaml.safe_dump({"spec": _plain(remedy.spec_fragment)}, sort_keys=False)
+        fragment = yaml.safe_dump({"spec": remedy.spec_fragment}, sort_keys=False)
         console.print(
             "".join(f"    {line}\n" for line in fragment.splitlines()), end="", style="green", highlight=False
         )

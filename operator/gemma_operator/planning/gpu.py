@@ -1,6 +1,6 @@
 """Attempts on accelerators: one checkpoint, one engine version, one accelerator, one count."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gemma_operator.api.quantity import GIB, gib
 from gemma_operator.api.reasons import Reason
@@ -160,8 +160,11 @@ def _does_not_fit(wish: Wish, placement: Placement, count: int, demand: Demand) 
     )
 
 
-def _too_many(wish: Wish, placement: Placement, count: int, best: tuple[int, EngineSetup, Demand]) -> Misfit:
-    fitting, _, demand = best
+def _too_many(
+    wish: Wish, placement: Placement, count: int, best: tuple[int, EngineSetup, Demand]
+) -> Misfit:
+    fitting = _most_requests(wish, placement, count, best[0])
+    demand = best[2]
     asked = wish.concurrency or 0
     each = demand.cache.request_bytes(wish.context)
     return Misfit(
@@ -172,3 +175,11 @@ def _too_many(wish: Wish, placement: Placement, count: int, best: tuple[int, Eng
         shortfall_bytes=(asked - fitting) * each * count,
         verified=placement.verdict.status is SupportStatus.VERIFIED,
     )
+
+
+def _most_requests(wish: Wish, placement: Placement, count: int, least: int) -> int:
+    """The most requests that a spec may ask for: fewer sequences leave more memory to the cache."""
+    most = max(1, least)
+    while _best_step(replace(wish, concurrency=most + 1), placement, count)[0] > most:
+        most += 1
+    return most

@@ -259,7 +259,7 @@ def _non_torch() -> Term:
 
 
 def _nccl() -> Term:
-    return Term("NCCL", NCCL_BYTES, 200 * MIB, 600 * MIB, "constant; 0.2-0.6 GiB in public logs")
+    return Term("NCCL", NCCL_BYTES, 100 * MIB, 600 * MIB, "constant; 0.1-0.6 GiB in public logs")
 
 
 def _activations(setup: EngineSetup) -> Term:

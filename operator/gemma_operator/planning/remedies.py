@@ -175,10 +175,22 @@ def _other_accelerators(wish: Wish, world: World) -> Iterator[tuple[str, Fragmen
         return
     for key, _ in candidates(world):
         if key != (wish.accelerator or "").lower():
-            yield "accelerator", {"hardware": {"accelerator": key, "candidates": None, "count": None}}
+            yield "accelerator", {"hardware": _moved(wish, key)}
     if (wish.accelerator or "").lower() != CPU and wish.engine in (EngineName.AUTO, EngineName.LLAMA_CPP):
-        hardware = {"accelerator": CPU, "candidates": None, "count": None}
-        yield "cpu", {"hardware": hardware, "model": {"precision": Precision.AUTO.value}}
+        fragment: Fragment = {"hardware": _moved(wish, CPU)}
+        if wish.precision is not Precision.AUTO:
+            fragment["model"] = {"precision": Precision.AUTO.value}
+        yield "cpu", fragment
+
+
+def _moved(wish: Wish, accelerator: str) -> Fragment:
+    """The hardware on another accelerator; a null takes out what belonged to the old one."""
+    hardware: Fragment = {"accelerator": accelerator}
+    if wish.candidates:
+        hardware["candidates"] = None
+    if wish.count is not None:
+        hardware["count"] = None
+    return hardware
 
 
 def _hourly(plan: Plan) -> float | None:
