@@ -1,7 +1,7 @@
 """Real vLLM on CPU for tests: its environment, Gemma 3 270M as a Hugging Face folder, and how to run inside
 both.
 
-    PYTHONPATH=tests python -m support.vllm_runtime    build them (10 minutes and 7 GB the first time), say where
+    PYTHONPATH=tests python -m support.vllm_runtime    build them: 10 minutes and 7 GB at first
 
 Built once under a content hash in the user's cache folder.
 """
