@@ -26,9 +26,9 @@ from gemma_devcluster.toolsets import CLUSTER_TOOL_SETS
 NAMESPACE = "demo"
 EXAMPLE = REPOSITORY_ROOT / "examples" / "quickstart.yaml"
 NAME = "quickstart"
-PROMPT = "The three primary colours are red, yellow and"
+PROMPT = "Kubernetes is an open-source system for"
 """The weights are pre-trained, not chat-tuned: they continue a text, so this is the beginning of one."""
-MAX_TOKENS = 48
+MAX_TOKENS = 33
 READY_TIMEOUT = "300s"
 LOCAL_PORT = 18080
 ANSWER_SECONDS = 120.0
