@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from chart.conftest import CHART, Render
+from gemma_operator.kube.kinds import rbac_rules
 from gemma_operator.settings import parse_settings
 
 pytestmark = pytest.mark.cluster
@@ -68,6 +69,21 @@ def test_namespaced_mode_grants_nothing_cluster_wide_but_reading_nodes(render: R
     [cluster_role] = of_kind(documents, "ClusterRole")
     assert cluster_role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}]
     assert [role["metadata"]["namespace"] for role in of_kind(documents, "Role")] == ["team-a", "team-b"]
+
+
+def test_the_grants_are_those_the_operator_states(render: Render) -> None:
+    [role] = of_kind(render(), "ClusterRole")
+    assert _pairs(role["rules"]) == _pairs(rbac_rules())
+
+
+def _pairs(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def test_no_grant_has_a_wildcard_or_lists_secrets(render: Render) -> None:

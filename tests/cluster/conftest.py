@@ -5,11 +5,15 @@
 
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.audit import Audit
 from cluster.endpoint import Endpoint
@@ -21,6 +25,8 @@ from gemma_devcluster.kubectl import Kubectl
 CLUSTER_NAME = "test"
 OPERATOR_USER = f"system:serviceaccount:{installation.OPERATOR_NAMESPACE}:{installation.RELEASE}"
 MAX_NAME = 40
+CHANGE_SECONDS = 120
+QUIET_SECONDS = 3.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +34,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+
+
+def until(holds: Callable[[], bool], what: str, every: float = 0.5) -> None:
+    """Look again and again until it holds; for what no watch can tell."""
+    deadline = time.monotonic() + CHANGE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {CHANGE_SECONDS} s for {what}")
+        time.sleep(every)
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,58 @@ class Installed:
         self.cluster.machine.run(
             [*ctr, "tasks", "kill", "-s", "SIGKILL", identity.removeprefix("containerd://")]
         )
+
+    def operator_pod(self) -> dict[str, Any]:
+        """The one pod of the operator."""
+        selector = "app.kubernetes.io/component=operator"
+        pods = self.kubectl.get("pods", "-n", installation.OPERATOR_NAMESPACE, "-l", selector)["items"]
+        [pod] = pods
+        return dict(pod)
+
+    def kill_operator(self) -> None:
+        """SIGKILL the operator and return when its successor is ready."""
+        before = self.operator_pod()
+        name = before["metadata"]["name"]
+        restarts = before["status"]["containerStatuses"][0]["restartCount"]
+        self.kill_container(installation.OPERATOR_NAMESPACE, name, "operator")
+        system = ("-n", installation.OPERATOR_NAMESPACE, "wait", f"pod/{name}", "--timeout=180s")
+        self.kubectl.run(
+            *system, f"--for=jsonpath={{.status.containerStatuses[0].restartCount}}={restarts + 1}"
+        )
+        self.kubectl.run(*system, "--for=condition=Ready")
+
+    def reconciles(self) -> float:
+        """Reconciles finished since the operator started, by its own count."""
+        return self._metric("gemma_operator_reconcile_seconds_count")
+
+    def wait_reconciles_above(self, count: float) -> None:
+        """Until the operator has finished more reconciles than this, and has none waiting."""
+        until(lambda: self.reconciles() > count and self._is_idle(), "another reconcile")
+
+    def wait_resynced(self) -> None:
+        """Until a restarted operator has looked at every GemmaDeployment once."""
+        resources = len(self.kubectl.get("gemmadeployments", "-A")["items"])
+        self.wait_reconciles_above(resources - 1)
+
+    def settle(self) -> None:
+        """Until the operator has nothing to do and has written nothing for a while."""
+        audit = self.audit()
+
+        def quiet() -> bool:
+            nonlocal audit
+            written, audit = audit.writes(), self.audit()
+            return not written and self._is_idle()
+
+        until(quiet, "the operator to come to rest", every=QUIET_SECONDS)
+
+    def _is_idle(self) -> bool:
+        return self._metric("gemma_operator_queue_depth") == 0
+
+    def _metric(self, name: str) -> float:
+        address = self.operator_pod()["status"]["podIP"]
+        page = httpx.get(f"http://{address}:9090/metrics", trust_env=False).text
+        families = text_string_to_metric_families(page)
+        return sum(s.value for family in families for s in family.samples if s.name == name)
 
     def _node_of(self, namespace: str, pod: str) -> str:
         return str(self.kubectl.get("pod", pod, "-n", namespace)["spec"]["nodeName"])
