@@ -38,6 +38,7 @@ from gemma_operator.resources.layout import (
 )
 from gemma_operator.resources.persistentvolumeclaim import cache_claim_name
 from gemma_operator.resources.probes import (
+    TRITON_EXIT_SECONDS,
     gateway_probes,
     termination_grace_seconds,
     triton_lifecycle,
@@ -151,7 +152,7 @@ def _arguments(plan: Plan) -> list[str]:
         f"--metrics-port={TRITON_METRICS_PORT}",
         "--allow-metrics=true",
         f"--allow-gpu-metrics={'true' if plan.count else 'false'}",
-        f"--exit-timeout-secs={plan.request_timeout_seconds}",
+        f"--exit-timeout-secs={TRITON_EXIT_SECONDS}",
     ]
 
 

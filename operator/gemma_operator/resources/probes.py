@@ -14,8 +14,11 @@ STARTUP_PERIOD_SECONDS = 5
 
 REMOVAL_SECONDS = 10
 """Until every proxy has dropped a terminating pod (peers use 10 to 15 s)."""
-EXIT_SECONDS = 30
-"""Triton polls its exit at 1 s and takes 3 to 5 s even when idle (measured); the rest is margin."""
+TRITON_EXIT_SECONDS = 20
+"""Triton is held back until the gateway's last stream has ended, so nothing runs when it is told to stop.
+It polls its exit at 1 s and takes 3 to 5 s even when idle (measured); a model that hangs is cut off here."""
+EXIT_SECONDS = TRITON_EXIT_SECONDS + 10
+"""Of the whole pod."""
 RESTART_GRACE_SECONDS = 30
 """For a container killed by a probe: the pod's own grace would let a hung engine linger for a generation."""
 

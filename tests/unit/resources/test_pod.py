@@ -201,6 +201,14 @@ def test_termination_outlasts_the_longest_generation() -> None:
     assert "/run/gemma/drained" in str(containers(pod())["triton"]["lifecycle"]["preStop"])
 
 
+def test_triton_stops_at_once_when_the_gateway_has_let_it_go() -> None:
+    (timeout,) = [a for a in containers(pod())["triton"]["args"] if a.startswith("--exit-timeout-secs=")]
+    assert (
+        int(timeout.partition("=")[2])
+        < termination_grace_seconds(CPU_PLAN) - CPU_PLAN.request_timeout_seconds
+    )
+
+
 def test_the_number_of_replicas_is_not_part_of_the_template() -> None:
     one, many = (deployment(OWNER, spec_of(replicas=count), CPU_PLAN, SETTINGS)["spec"] for count in (1, 5))
     assert one["template"] == many["template"]
