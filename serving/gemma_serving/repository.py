@@ -29,9 +29,9 @@ class RepositoryError(Exception):
 
 
 def template_folder() -> Path:
-    """Return the folder of config.pbtxt and 1/model.py:
+    """Return the folder of config.pbtxt and 1/model.py.
 
-    inside an installed package, or beside it in the source tree.
+    In an installed package it lies inside, in the source tree and in our images beside it.
     """
     for folder in (_PACKAGE / "model_repository", _PACKAGE.parent / "model_repository"):
         if (folder / MODEL_NAME / "config.pbtxt").is_file():

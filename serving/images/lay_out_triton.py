@@ -19,9 +19,9 @@ from pathlib import Path
 
 
 def lay_out(site_packages: Path, python: str, target: Path) -> None:
-    """Copy the server, its libraries and the Python backend under `target`;
+    """Copy the server, its libraries and the Python backend under `target`.
 
-    FileNotFoundError names what is missing.
+    Raises FileNotFoundError with the stubs on offer where there is none for this Python.
     """
     server = site_packages / "pytriton" / "tritonserver"
     stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"

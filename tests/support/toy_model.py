@@ -128,10 +128,7 @@ class ToySequence:
 
 
 def forced_by_regex(pattern: str) -> list[int]:
-    """Return the tokens of one text that the pattern matches, and the end;
-
-    ValueError for a broken pattern.
-    """
+    """Return the tokens of one text that the pattern matches, and the end; ValueError if it is broken."""
     try:
         text = _example(regex_parser.parse(pattern))
     except re.error as error:

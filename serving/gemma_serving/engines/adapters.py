@@ -10,9 +10,9 @@ PEFT_CONFIG = "adapter_config.json"
 
 
 def largest_rank(adapters: Mapping[str, str]) -> int:
-    """Return the largest rank `r` among PEFT folders (name to path);
+    """Return the largest rank `r` among PEFT folders (name to path).
 
-    ValueError says which is none, and why.
+    Raises ValueError for a folder that is none, with the reason.
     """
     ranks = []
     for name, path in adapters.items():

@@ -20,10 +20,7 @@ from gemma_serving.contract import ContractError, FailureCode, GenerateRequest, 
 from gemma_serving.engines.protocol import Engine, EngineFailureError
 
 CANCEL_POLL_SECONDS: Final = 0.02
-"""How often the streams are asked;
-
-together with a decode step this is how late a cancelled sequence is freed.
-"""
+"""How often streams are asked; with a decode step, how late a cancelled sequence is freed."""
 LAST_WORDS_SECONDS: Final = 5.0
 """How long streams may take to tell their clients that the engine has been closed."""
 
@@ -55,7 +52,7 @@ class EngineHost:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine-loop", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="cancel-watcher", daemon=True)
-        self._running: dict[int, tuple[str, Responder]] = {}
+        self._running: dict[int, _Watched] = {}
         self._open = 0
         """Streams that have not been finished, those for statistics included."""
         self._changed = threading.Condition()
@@ -155,15 +152,19 @@ class EngineHost:
                 async for event in events:
                     responder.send(event.to_json())
         finally:
-            with self._changed:
-                del self._running[serial]
+            self._unregister(serial)
 
     def _register(self, request_id: str, responder: Responder) -> int:
         with self._changed:
             self._serial += 1
-            self._running[self._serial] = (request_id, responder)
+            self._running[self._serial] = _Watched(request_id, responder)
             self._changed.notify_all()
             return self._serial
+
+    def _unregister(self, serial: int) -> None:
+        with self._changed:
+            watched = self._running.pop(serial)
+        watched.forget()
 
     def _watch(self) -> None:
         while True:
@@ -173,10 +174,35 @@ class EngineHost:
                 if self._stopped:
                     return
                 running = list(self._running.values())
-            for request_id, responder in running:
-                if responder.is_cancelled():
-                    asyncio.run_coroutine_threadsafe(self._engine.cancel(request_id), self._loop)
+            for watched in running:
+                if watched.is_cancelled():
+                    asyncio.run_coroutine_threadsafe(self._engine.cancel(watched.request_id), self._loop)
             time.sleep(CANCEL_POLL_SECONDS)
+
+
+class _Watched:
+    """A running request whose client may go.
+
+    Triton frees a request's responses with the final flag, and asking it about them afterwards ends the whole
+    server (signal 11 in TRITONBACKEND_ResponseFactoryIsCancelled, seen with 2.51 at 16 streams): the question
+    and the end of the request exclude each other.
+    """
+
+    def __init__(self, request_id: str, responder: Responder) -> None:
+        self.request_id = request_id
+        self._responder = responder
+        self._asking = threading.Lock()
+        self._over = False
+
+    def is_cancelled(self) -> bool:
+        """Return whether the client has gone; False once the request is over."""
+        with self._asking:
+            return not self._over and self._responder.is_cancelled()
+
+    def forget(self) -> None:
+        """Return when nobody asks any more, and let nobody ask again."""
+        with self._asking:
+            self._over = True
 
 
 def _asks_for_stats(payload: bytes) -> bool:

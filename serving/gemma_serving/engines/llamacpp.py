@@ -51,9 +51,10 @@ QUIET: Final = 1
 
 
 def cpu_limit(cpu_max: Path = CGROUP_CPU_LIMIT) -> int:
-    """Return the whole CPUs this container may use, at least 1 (cgroup v2 `cpu.max`:
+    """Return the whole CPUs this container may use, at least 1.
 
-    quota and period in µs).
+    Args:
+        cpu_max: cgroup v2's file, quota and period in µs.
     """
     available = len(os.sched_getaffinity(0))
     try:
@@ -323,9 +324,9 @@ class _Progress:
         self._generation.accept(total)
 
     def ending(self) -> Ending:
-        """Return how the stream ended;
+        """Return how the stream ended.
 
-        raises the failure llama.cpp reported, or one for a stream that broke off.
+        Raises the failure that llama.cpp reported, or one for a stream that broke off.
         """
         if self._failure is not None:
             raise self._failure

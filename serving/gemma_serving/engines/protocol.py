@@ -16,9 +16,9 @@ from gemma_serving.contract import (
 
 
 class Engine(Protocol):
-    """What generates tokens. All methods are called on one event loop;
+    """What generates tokens.
 
-    only `load` and `close` may take long.
+    All methods are called on one event loop; only `load` and `close` may take long.
     """
 
     async def load(self, config: RuntimeConfig) -> None:
@@ -35,16 +35,16 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, request_id: str) -> None:
-        """End the request within one decode step; its stream ends with `finished: cancelled`. Unknown ids:
+        """End the request within one decode step; its stream ends with `finished: cancelled`.
 
-        no effect.
+        Unknown ids have no effect.
         """
         ...
 
     def stats(self) -> EngineStats:
-        """Return the counts of this moment, without asking the library;
+        """Return the counts of this moment, without waiting for the library.
 
-        RuntimeError if the engine is dead.
+        Raises RuntimeError if the engine is dead.
         """
         ...
 

@@ -35,9 +35,9 @@ from gemma_serving.engines.validation import answer_budget
 
 STATS_PERIOD_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 0.001
-"""Up to 1.2 get_stats reads on until nothing came for this long:
+"""Up to 1.2 get_stats reads until nothing came for this long.
 
-longer than a step, and it never returns under load.
+Were it longer than a step, the call would not return under load.
 """
 RPC_SECONDS: Final = 0.05
 """From 1.3 on get_stats is one remote call with this limit."""
@@ -181,9 +181,9 @@ class TensorRTLLMEngine(EngineBase):
         self._llm = None
 
     def _watch_kv_cache(self) -> None:
-        """The one thread that reads statistics:
+        """Keep the KV cache's numbers fresh.
 
-        reading blocks, and two readers would take each other's records.
+        The only reader of statistics: reading blocks, and two readers would take each other's records.
         """
         timeout = RPC_SECONDS if version_of(self.config.engine_version) >= RPC_SINCE else QUIET_SECONDS
         while not self._closing.wait(STATS_PERIOD_SECONDS):
@@ -303,9 +303,9 @@ class TensorRTLLMEngine(EngineBase):
 
 
 def _start(arguments: dict[str, Any]) -> Any:
-    """Return the loaded LLM. Imported here, not above:
+    """Return the loaded LLM.
 
-    the environment must be clean before the library reads it.
+    Imported here, not above: the environment must be clean before the library reads it.
     """
     for name in [name for name in os.environ if name.startswith(MPI_VARIABLES)]:
         del os.environ[name]

@@ -1,7 +1,4 @@
-"""Checks that every engine makes before it takes a request:
-
-bad input gets the same words from all of them.
-"""
+"""Checks made before any engine sees a request: bad input gets the same words from all of them."""
 
 from __future__ import annotations
 

@@ -142,9 +142,9 @@ class _Gauges(StatLoggerBase):  # type: ignore[misc]  # vLLM ships no types
 
     @property
     def kv_total_tokens(self) -> int:
-        """Return the tokens the KV cache holds:
+        """Return how many tokens the KV cache holds.
 
-        what vLLM logs at start, or blocks x block size in older versions.
+        What vLLM logs at start; blocks x block size in versions that do not keep that number.
         """
         logged = getattr(self._cache, "kv_cache_size_tokens", None)
         return int(logged or (self._cache.num_gpu_blocks or 0) * self._cache.block_size)

@@ -1,7 +1,4 @@
-"""The plan's KV cache rule against vLLM itself:
-
-engine starts with dummy weights and every variant's true shape.
-"""
+"""The plan's KV cache rule against vLLM itself: dummy weights, every variant's true shape."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The vLLM adapter on real vLLM, alone and inside a real tritonserver. Not a GPU:
-
-docs say what that leaves open.
-"""
+"""The vLLM adapter on real vLLM on CPU, alone and inside a real tritonserver."""
 
 from __future__ import annotations
 

@@ -54,10 +54,7 @@ class TritonPythonModel:
     """The model `gemma`."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the engine that runtime.json beside this file names;
-
-        an exception here fails the model's load.
-        """
+        """Load the engine that runtime.json beside this file names; an exception fails the model's load."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         config = RuntimeConfig.from_json((HERE / "runtime.json").read_bytes())
         self._host = EngineHost(create_engine(config.engine), config)
