@@ -56,7 +56,29 @@ def triton_probes(plan: Plan) -> Manifest:
 
 def triton_lifecycle() -> Manifest:
     """Hold triton back until the gateway has let go of its last stream."""
-    return {"preStop": {"exec": {"command": ["sh", "-c", f"until [ -e {DRAINED_FILE} ]; do sleep 1; done"]}}}
+    return {"preStop": {"exec": {"command": ["python3", "-c", waiting_script(DRAINED_FILE, ADMIN_PORT)]}}}
+
+
+def waiting_script(drained_file: str, admin_port: int) -> str:
+    """Python that ends when the file is there, or when nothing listens on the gateway's admin port.
+
+    A gateway that drains keeps that port open to the end. One that has crashed will never write the file, and
+    nobody streams through it.
+    """
+    return _WAITING_SCRIPT.format(drained_file=drained_file, admin_port=admin_port)
+
+
+_WAITING_SCRIPT = """\
+import os, socket, time
+while not os.path.exists("{drained_file}"):
+    try:
+        socket.create_connection(("127.0.0.1", {admin_port}), 2).close()
+    except ConnectionRefusedError:
+        break
+    except OSError:
+        pass
+    time.sleep(1)
+"""
 
 
 def _startup_probe(plan: Plan) -> Manifest:

@@ -1,4 +1,8 @@
+import socket
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from gemma_operator.resources.probes import (
     SHORTEST_BUDGET_SECONDS,
     startup_budget_seconds,
     termination_grace_seconds,
+    waiting_script,
 )
 from gemma_operator.settings import parse_settings
 from support.plans import CLAIM_WEIGHTS, CPU_PLAN, GPU_PLAN, OWNER, spec_of
@@ -199,6 +204,26 @@ def test_a_hung_engine_is_not_given_a_whole_generation_to_die() -> None:
 def test_termination_outlasts_the_longest_generation() -> None:
     assert termination_grace_seconds(CPU_PLAN) > CPU_PLAN.request_timeout_seconds
     assert "/run/gemma/drained" in str(containers(pod())["triton"]["lifecycle"]["preStop"])
+
+
+def waiting(drained: Path, port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", waiting_script(str(drained), port)])
+
+
+def test_triton_waits_for_the_hand_shake_while_the_gateway_lives(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        process = waiting(tmp_path / "drained", gateway.getsockname()[1])
+        gateway.accept()[0].close()
+        gateway.accept()[0].close()
+        assert process.poll() is None, "asked twice, and still waits"
+        (tmp_path / "drained").touch()
+        assert process.wait(timeout=30) == 0
+
+
+def test_triton_does_not_wait_for_a_gateway_that_is_gone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        port = gateway.getsockname()[1]
+    assert waiting(tmp_path / "drained", port).wait(timeout=30) == 0
 
 
 def test_triton_stops_at_once_when_the_gateway_has_let_it_go() -> None:
