@@ -69,6 +69,13 @@ async def test_refusal_names_both_numbers_of_a_prompt_too_long(client: Any) -> N
     assert "1024" in reply.failed.message
 
 
+async def test_media_arrive_as_the_bytes_they_are(client: Any) -> None:
+    media = [b"\x89PNG\r\n\x1a\n\x00", b"RIFF\xff"]
+    reply = Answer(await events(generate(client, request("<start_of_image><start_of_image>"), media)))
+    assert (reply.failed.code, reply.failed.param) == ("unsupported", "media")
+    assert "2 media item(s)" in reply.failed.message
+
+
 async def test_hanging_up_frees_the_slot(client: Any) -> None:
     stream = generate(client, request(max_tokens=900, ignore_eos=True))
     with contextlib.suppress(asyncio.CancelledError):
