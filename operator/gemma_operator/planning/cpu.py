@@ -1,5 +1,7 @@
 """Attempts on CPU: llama.cpp in host memory."""
 
+from dataclasses import dataclass, replace
+
 from gemma_operator.api.quantity import GIB, MIB, gib
 from gemma_operator.api.reasons import Reason
 from gemma_operator.catalog.catalog import Catalog
@@ -38,6 +40,49 @@ NODE_RESERVE_BYTES = 512 * MIB
 MILLICORES = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class CpuNeed:
+    """What one model takes of host memory."""
+
+    where: str
+    """The attempt in words."""
+    weights: int
+    overhead: int
+    cache: LlamaCppCache
+    slots: int
+    context: int
+
+    @property
+    def kv_bytes(self) -> int:
+        """All slots."""
+        return self.slots * self.cache.request_bytes(padded(self.context))
+
+    @property
+    def bytes(self) -> int:
+        """The sum, without margin."""
+        return self.weights + self.overhead + self.kv_bytes
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The addends by name."""
+        cache = f"KV cache of {self.slots} x {self.context} tokens"
+        return {"weights": self.weights, cache: self.kv_bytes, "overhead": self.overhead}
+
+    def longest_context(self, bound: int) -> int:
+        """Most tokens per slot for which the sum stays within the bound; 0 when none does."""
+        low, high = 0, self.context // LLAMACPP_CELL_PADDING
+        while low < high:
+            middle = (low + high + 1) // 2
+            needed = replace(self, context=middle * LLAMACPP_CELL_PADDING).bytes
+            low, high = (middle, high) if needed <= bound else (low, middle - 1)
+        return low * LLAMACPP_CELL_PADDING
+
+
+def padded(context: int) -> int:
+    """Tokens of a slot: llama.cpp pads its context."""
+    return ceil_div(context, LLAMACPP_CELL_PADDING) * LLAMACPP_CELL_PADDING
+
+
 def attempt_cpu(
     wish: Wish,
     catalog: Catalog,
@@ -48,56 +93,85 @@ def attempt_cpu(
 ) -> CpuFit | Misfit:
     """Place the wish in host memory. Never changes what the wish says."""
     layout = weight_layout(catalog, wish.variant.architecture or "", checkpoint.scheme, version.engine, 1)
-    weights = checkpoint.file_bytes or layout.file_bytes
-    context = ceil_div(wish.context, LLAMACPP_CELL_PADDING) * LLAMACPP_CELL_PADDING
-    cache = LlamaCppCache(attention_specs(wish.architecture, 1), RUN_TYPE_BYTES, MICRO_BATCH_TOKENS)
-    slot = cache.request_bytes(context)
-    compute = wish.architecture.vocabulary * MICRO_BATCH_TOKENS * LOGIT_BYTES
-    overhead = compute + PROCESS_BYTES + SHARED_MEMORY_BYTES
     largest = _largest_node(inventory)
-    node_bytes = None if largest is None else max(0, largest.memory_bytes - NODE_RESERVE_BYTES)
-    slots = _slots(wish, weights + overhead, slot, node_bytes)
-    fixed = weights + overhead + slots * slot
-    limit = wish.memory_bytes or _rounded(fixed)
-    parts = {
-        "weights": weights,
-        f"KV cache of {slots} x {wish.context} tokens": slots * slot,
-        "overhead": overhead,
-    }
-    where = f"{wish.variant_key} in {checkpoint.precision.value} on cpu with {version.engine.value}"
-    if fixed > limit:
-        message = (
-            f"{where} does not fit: {sum_sentence(fixed, parts)}, has {gib(limit)} GiB of hardware.memory"
-        )
-        return Misfit(
-            Reason.DOES_NOT_FIT, f"{message}; set it to {_mebibytes(_rounded(fixed))} or more", fixed - limit
-        )
-    if node_bytes is not None and limit > node_bytes:
-        message = f"{where} does not fit: {sum_sentence(limit, {**parts, 'margin': limit - fixed})}"
-        has = f"the largest node has {gib(node_bytes)} GiB allocatable beside the gateway"
-        return Misfit(Reason.DOES_NOT_FIT, f"{message}, {has}", limit - node_bytes)
+    room = None if largest is None else max(0, largest.memory_bytes - NODE_RESERVE_BYTES)
+    compute = wish.architecture.vocabulary * MICRO_BATCH_TOKENS * LOGIT_BYTES
+    one_slot = CpuNeed(
+        where=f"{wish.variant_key} in {checkpoint.precision.value} on cpu with {version.engine.value}",
+        weights=checkpoint.file_bytes or layout.file_bytes,
+        overhead=compute + PROCESS_BYTES + SHARED_MEMORY_BYTES,
+        cache=LlamaCppCache(attention_specs(wish.architecture, 1), RUN_TYPE_BYTES, MICRO_BATCH_TOKENS),
+        slots=wish.concurrency or 1,
+        context=wish.context,
+    )
+    need = replace(one_slot, slots=_slots(wish, one_slot, room))
+    memory = wish.memory_bytes or _rounded(need.bytes)
     cores = _cores(wish, layout.read_bytes_per_token, largest)
-    if largest is not None and cores > largest.cpu_millicores:
-        return Misfit(
-            Reason.DOES_NOT_FIT,
-            f"{where} was asked for {cores / MILLICORES:g} cores of CPU, the largest node has "
-            f"{largest.cpu_millicores / MILLICORES:g} allocatable; lower hardware.cpu",
-        )
+    misfit = _too_large(need, one_slot, memory, room) or _too_many_cores(need, cores, largest)
+    if misfit is not None:
+        return misfit
     return CpuFit(
-        catalog, checkpoint, version, verdict, cache, slots, cores, weights, slots * slot, overhead, limit
+        catalog=catalog,
+        checkpoint=checkpoint,
+        version=version,
+        verdict=verdict,
+        cache=need.cache,
+        concurrency=need.slots,
+        cpu_millicores=cores,
+        weights_bytes=need.weights,
+        kv_bytes=need.kv_bytes,
+        overhead_bytes=need.overhead,
+        memory_bytes=memory,
     )
 
 
-def _slots(wish: Wish, fixed: int, slot: int, node_bytes: int | None) -> int:
-    """The wish's concurrency; else the default, or fewer where memory is given and holds no more."""
+def _too_large(need: CpuNeed, one_slot: CpuNeed, memory: int, room: int | None) -> Misfit | None:
+    """The sum against hardware.memory, and that against the largest node."""
+    if need.bytes > memory:
+        message = (
+            f"{need.where} does not fit: {sum_sentence(need.bytes, need.parts)}, has {gib(memory)} GiB of "
+            f"hardware.memory; set it to {_mebibytes(_rounded(need.bytes))} or more"
+        )
+        lack = need.bytes - memory
+        return Misfit(Reason.DOES_NOT_FIT, message, lack, limit=lambda: one_slot.longest_context(memory))
+    if room is not None and memory > room:
+        parts = {**need.parts, "margin": memory - need.bytes}
+        message = (
+            f"{need.where} does not fit: {sum_sentence(memory, parts)}, the largest node has {gib(room)} GiB "
+            "allocatable beside the gateway"
+        )
+        bound = _without_margin(room)
+        lack = memory - room
+        return Misfit(Reason.DOES_NOT_FIT, message, lack, limit=lambda: one_slot.longest_context(bound))
+    return None
+
+
+def _too_many_cores(need: CpuNeed, cores: int, largest: NodeOffer | None) -> Misfit | None:
+    if largest is None or cores <= largest.cpu_millicores:
+        return None
+    return Misfit(
+        Reason.DOES_NOT_FIT,
+        f"{need.where} was asked for {cores / MILLICORES:g} cores of CPU, the largest node has "
+        f"{largest.cpu_millicores / MILLICORES:g} allocatable; lower hardware.cpu",
+    )
+
+
+def _slots(wish: Wish, one_slot: CpuNeed, room: int | None) -> int:
+    """The wish's concurrency; else the default, or fewer where memory is bounded and holds no more."""
     if wish.concurrency is not None:
         return wish.concurrency
     bound = wish.memory_bytes
-    if bound is None and node_bytes is not None:
-        bound = int(node_bytes / (1 + LIMIT_MARGIN)) - LIMIT_STEP_BYTES
+    if bound is None and room is not None:
+        bound = _without_margin(room)
     if bound is None:
         return DEFAULT_SLOTS
-    return max(1, min(DEFAULT_SLOTS, (bound - fixed) // slot))
+    spare = bound - one_slot.weights - one_slot.overhead
+    return max(1, min(DEFAULT_SLOTS, spare // one_slot.kv_bytes))
+
+
+def _without_margin(room: int) -> int:
+    """What the sum may be, so that its limit with margin and rounding stays within the room."""
+    return int(room / (1 + LIMIT_MARGIN)) - LIMIT_STEP_BYTES
 
 
 def _cores(wish: Wish, read_bytes: float, largest: NodeOffer | None) -> int:

@@ -1,5 +1,6 @@
 """What an attempt to place a model ends in: a Fit, or a Misfit that can say the sum."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gemma_operator.api.quantity import gib
@@ -44,15 +45,24 @@ class CpuFit:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Misfit:
-    """Why one attempt failed. `shortfall_bytes` ranks attempts: the closest one is what a refusal reports."""
+    """Why one attempt failed. A costly sentence is worked out where it is read: few attempts are reported."""
 
     reason: Reason
-    message: str
+    sentence: str | Callable[[], str]
     shortfall_bytes: int = 0
+    """Ranks attempts: the closest one is what a refusal reports."""
     verified: bool = False
     """The support matrix is sure of the combination: it is reported before one that is only expected."""
+
+    limit: Callable[[], int] | None = None
+    """The most that fits: requests where too many were asked for, tokens of context where memory lacks."""
+
+    @property
+    def message(self) -> str:
+        """What is needed, what there is, what to change."""
+        return self.sentence if isinstance(self.sentence, str) else self.sentence()
 
 
 Attempt = GpuFit | CpuFit | Misfit

@@ -49,6 +49,15 @@ class Placement:
     accelerator: Accelerator
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step size of an engine, and the requests that fit with it."""
+
+    requests: int
+    setup: EngineSetup
+    demand: Demand
+
+
 def legal_counts(wish: Wish, accelerator: Accelerator) -> tuple[int, ...]:
     """Counts that a machine offers and that divide the attention heads."""
     return tuple(count for count in accelerator.counts if wish.heads % count == 0)
@@ -85,10 +94,9 @@ def attempt_gpu(wish: Wish, placement: Placement, count: int) -> GpuFit | Misfit
     least = demand_of(smallest)
     if concurrency_that_fits(least, wish.context) < 1:
         return _does_not_fit(wish, placement, count, least)
-    fits = _best_step(wish, placement, count)
-    concurrency, setup, demand = fits
-    if wish.concurrency is not None and concurrency < wish.concurrency:
-        return _too_many(wish, placement, count, fits)
+    best = _best_step(wish, placement, count)
+    if wish.concurrency is not None and best.requests < wish.concurrency:
+        return _too_many(wish, placement, count, best)
     return GpuFit(
         checkpoint=placement.checkpoint,
         version=placement.version,
@@ -96,24 +104,24 @@ def attempt_gpu(wish: Wish, placement: Placement, count: int) -> GpuFit | Misfit
         accelerator_key=placement.accelerator_key,
         accelerator=placement.accelerator,
         count=count,
-        setup=setup,
-        demand=demand,
-        concurrency=wish.concurrency or concurrency,
+        setup=best.setup,
+        demand=best.demand,
+        concurrency=wish.concurrency or best.requests,
     )
 
 
-def _best_step(wish: Wish, placement: Placement, count: int) -> tuple[int, EngineSetup, Demand]:
+def _best_step(wish: Wish, placement: Placement, count: int) -> Step:
     """The largest step with which enough requests fit; else the one with which most do."""
     device_bytes = int(placement.accelerator.memory_gib * GIB)
     first = LARGE_DEVICE_TOKENS if device_bytes >= LARGE_DEVICE_BYTES else STEP_TOKENS
-    best: tuple[int, EngineSetup, Demand] | None = None
-    for step in ((first, DEFAULT_SEQUENCES), *SMALLEST_STEPS):
-        setup = _setup(wish, placement, count, step)
+    best: Step | None = None
+    for size in ((first, DEFAULT_SEQUENCES), *SMALLEST_STEPS):
+        setup = _setup(wish, placement, count, size)
         demand = demand_of(setup)
-        fitting = min(concurrency_that_fits(demand, wish.context), setup.max_sequences)
-        if best is None or fitting > best[0]:
-            best = (fitting, setup, demand)
-        if fitting >= (wish.concurrency or ENOUGH_REQUESTS):
+        requests = min(concurrency_that_fits(demand, wish.context), setup.max_sequences)
+        if best is None or requests > best.requests:
+            best = Step(requests, setup, demand)
+        if requests >= (wish.concurrency or ENOUGH_REQUESTS):
             break
     assert best is not None
     return best
@@ -147,39 +155,48 @@ def _place_words(wish: Wish, placement: Placement, count: int) -> str:
 def _does_not_fit(wish: Wish, placement: Placement, count: int, demand: Demand) -> Misfit:
     cache = demand.cache.request_bytes(wish.context)
     needed = demand.weights.bytes + cache + demand.overhead_bytes
-    parts = {"weights": demand.weights.bytes, "KV cache": cache, "overhead": demand.overhead_bytes}
-    context = largest_context(demand, wish.context)
-    remedy = f"; the largest context that fits is {context}" if context else ""
-    return Misfit(
-        Reason.DOES_NOT_FIT,
-        f"{_place_words(wish, placement, count)} does not fit: "
-        f"{sum_sentence(needed, parts)} per accelerator for one request of {wish.context} tokens, "
-        f"has {gib(demand.usable_bytes)} GiB usable of {placement.accelerator.memory_gib:.2f}{remedy}",
-        shortfall_bytes=(needed - demand.usable_bytes) * count,
-        verified=placement.verdict.status is SupportStatus.VERIFIED,
-    )
+
+    def longest() -> int:
+        return largest_context(demand, wish.context)
+
+    def sentence() -> str:
+        parts = {"weights": demand.weights.bytes, "KV cache": cache, "overhead": demand.overhead_bytes}
+        remedy = f"; the largest context that fits is {longest()}" if longest() else ""
+        return (
+            f"{_place_words(wish, placement, count)} does not fit: {sum_sentence(needed, parts)} per "
+            f"accelerator for one request of {wish.context} tokens, has {gib(demand.usable_bytes)} GiB "
+            f"usable of {placement.accelerator.memory_gib:.2f}{remedy}"
+        )
+
+    shortfall = (needed - demand.usable_bytes) * count
+    return Misfit(Reason.DOES_NOT_FIT, sentence, shortfall, _is_verified(placement), longest)
 
 
-def _too_many(
-    wish: Wish, placement: Placement, count: int, best: tuple[int, EngineSetup, Demand]
-) -> Misfit:
-    fitting = _most_requests(wish, placement, count, best[0])
-    demand = best[2]
+def _too_many(wish: Wish, placement: Placement, count: int, best: Step) -> Misfit:
     asked = wish.concurrency or 0
-    each = demand.cache.request_bytes(wish.context)
-    return Misfit(
-        Reason.CONCURRENCY_TOO_HIGH,
-        f"{_place_words(wish, placement, count)} holds {fitting} requests of {wish.context} tokens at once "
-        f"({gib(demand.pool_bytes)} GiB of KV cache, {gib(each)} GiB each) and was asked for {asked}; "
-        f"set maxConcurrentRequests to {fitting} or less, or contextLength lower",
-        shortfall_bytes=(asked - fitting) * each * count,
-        verified=placement.verdict.status is SupportStatus.VERIFIED,
-    )
+    each = best.demand.cache.request_bytes(wish.context)
+
+    def most() -> int:
+        return _most_requests(wish, placement, count, best.requests)
+
+    def sentence() -> str:
+        return (
+            f"{_place_words(wish, placement, count)} holds {most()} requests of {wish.context} tokens at "
+            f"once ({gib(best.demand.pool_bytes)} GiB of KV cache, {gib(each)} GiB each) and was asked for "
+            f"{asked}; set maxConcurrentRequests to {most()} or less, or contextLength lower"
+        )
+
+    shortfall = (asked - best.requests) * each * count
+    return Misfit(Reason.CONCURRENCY_TOO_HIGH, sentence, shortfall, _is_verified(placement), most)
+
+
+def _is_verified(placement: Placement) -> bool:
+    return placement.verdict.status is SupportStatus.VERIFIED
 
 
 def _most_requests(wish: Wish, placement: Placement, count: int, least: int) -> int:
     """The most requests that a spec may ask for: fewer sequences leave more memory to the cache."""
     most = max(1, least)
-    while _best_step(replace(wish, concurrency=most + 1), placement, count)[0] > most:
+    while _best_step(replace(wish, concurrency=most + 1), placement, count).requests > most:
         most += 1
     return most

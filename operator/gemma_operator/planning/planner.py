@@ -22,24 +22,31 @@ def make_plan(
     """How to serve the spec, or why not and what would. An empty inventory plans against the whole "
     "catalogue."""
     world = World(catalog, settings, inventory)
-    answer = decide(spec, world)
+    answer = _attempt(spec, world)
     if isinstance(answer, Plan):
         return answer
-    remedies = remedies_for(spec, answer, world, lambda changed: decide(changed, world))
+    limit = answer.limit() if isinstance(answer, Misfit) and answer.limit else None
+    refusal = Refusal(answer.reason, answer.message)
+    remedies = remedies_for(spec, refusal, limit, world, lambda changed: _attempt(changed, world))
     if not remedies:
-        return answer
+        return refusal
     offered = "; or ".join(remedy.sentence for remedy in remedies)
-    return replace(answer, message=f"{answer.message}. What fits: {offered}", remedies=remedies)
+    return replace(refusal, message=f"{refusal.message}. What fits: {offered}", remedies=remedies)
 
 
 def decide(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal:
-    """The answer without remedies: what the matrix and the remedies themselves ask."""
+    """The answer without remedies: what recommendations ask."""
+    answer = _attempt(spec, world)
+    return Refusal(answer.reason, answer.message) if isinstance(answer, Misfit) else answer
+
+
+def _attempt(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal | Misfit:
     wish = wish_of(spec, world.catalog)
     if isinstance(wish, Refusal):
         return wish
     fit = choose(wish, world)
     if isinstance(fit, Misfit):
-        return Refusal(fit.reason, fit.message)
+        return fit
     return _token_missing(spec, wish, fit, world.settings) or compose(fit, wish, spec, world.settings)
 
 

@@ -9,13 +9,14 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Precision
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.planning.choose import candidates
+from gemma_operator.planning.fit import Misfit
 from gemma_operator.planning.gpu import legal_counts
 from gemma_operator.planning.place import World
 from gemma_operator.planning.plan import CPU, Plan, Refusal, Remedy
 from gemma_operator.planning.precision import precision_order
 from gemma_operator.planning.wish import Wish, wish_of
 
-Decide = Callable[[GemmaDeploymentSpec], Plan | Refusal]
+Decide = Callable[[GemmaDeploymentSpec], Plan | Refusal | Misfit]
 Fragment = dict[str, Any]
 
 MOST_REMEDIES = 3
@@ -23,19 +24,24 @@ MOST_TRIALS = 14
 """Alternatives tried at most, so that a refusal stays within a plan's time."""
 LEAST_CONTEXT = 1024
 """A shorter context than this is no remedy."""
-CONTEXT_STEP = 64
-PRECISION = 32
-"""The search for the largest value stops within a 32nd of it."""
 TOKEN_SECRET = "hugging-face-token"
 """Name that a fragment proposes for the Secret; the team creates it."""
 
 
 def remedies_for(
-    spec: GemmaDeploymentSpec, refusal: Refusal, world: World, decide: Decide
+    spec: GemmaDeploymentSpec, refusal: Refusal, limit: int | None, world: World, decide: Decide
 ) -> tuple[Remedy, ...]:
-    """Up to three verified alternatives, at most one of each kind, the cheapest first."""
+    """Up to three verified alternatives, at most one of each kind, the cheapest first.
+
+    Args:
+        spec: what was refused.
+        refusal: why.
+        limit: the most requests or tokens of context that the refused attempt holds, where it knows.
+        world: what to choose from.
+        decide: the planner itself, without remedies.
+    """
     found: dict[str, Remedy] = {}
-    for trial, (kind, fragment) in enumerate(_alternatives(spec, refusal, world, decide)):
+    for trial, (kind, fragment) in enumerate(_alternatives(spec, refusal, limit, world)):
         if trial >= MOST_TRIALS:
             break
         if kind in found:
@@ -73,7 +79,7 @@ def _merge(base: Fragment, change: Fragment) -> Fragment:
 
 
 def _alternatives(
-    spec: GemmaDeploymentSpec, refusal: Refusal, world: World, decide: Decide
+    spec: GemmaDeploymentSpec, refusal: Refusal, limit: int | None, world: World
 ) -> Iterator[tuple[str, Fragment]]:
     if refusal.reason in (Reason.UNKNOWN_VARIANT, Reason.UNSERVABLE_VARIANT):
         yield from _other_variants(spec, world.catalog)
@@ -89,11 +95,12 @@ def _alternatives(
     if refusal.reason is Reason.TOKEN_REQUIRED:
         hub = {"repository": wish.variant.repository, "tokenSecretRef": {"name": TOKEN_SECRET}}
         yield "token", {"model": {"source": {"huggingFace": hub}}}
-    yield from _fewer(spec, wish, decide)
+    if refusal.reason is Reason.CONCURRENCY_TOO_HIGH and limit:
+        yield "requests", {"capacity": {"maxConcurrentRequests": limit}}
     yield from _other_precisions(wish)
     yield from _more_accelerators(wish, world)
-    if refusal.reason is Reason.DOES_NOT_FIT:
-        yield from _shorter(spec, wish, decide)
+    if refusal.reason is Reason.DOES_NOT_FIT and limit and limit >= LEAST_CONTEXT:
+        yield "context", {"model": {"contextLength": limit}}
     yield from _other_accelerators(wish, world)
     if wish.engine is not EngineName.AUTO:
         yield "engine", {"engine": {"name": EngineName.AUTO.value}}
@@ -111,46 +118,6 @@ def _other_variants(spec: GemmaDeploymentSpec, catalog: Catalog) -> Iterator[tup
         names = list(catalog.nearest_variants(name))
     for other in names[:MOST_REMEDIES]:
         yield f"variant {other}", {"model": {"variant": other}}
-
-
-def _fewer(spec: GemmaDeploymentSpec, wish: Wish, decide: Decide) -> Iterator[tuple[str, Fragment]]:
-    """The most requests at once that fit."""
-    if wish.concurrency is None or wish.concurrency == 1:
-        return
-
-    def change(requests: int) -> Fragment:
-        return {"capacity": {"maxConcurrentRequests": requests}}
-
-    most = _largest(1, wish.concurrency, lambda requests: _fits(spec, change(requests), decide))
-    if most:
-        yield "requests", change(most)
-
-
-def _shorter(spec: GemmaDeploymentSpec, wish: Wish, decide: Decide) -> Iterator[tuple[str, Fragment]]:
-    """The largest context that fits."""
-    low, high = LEAST_CONTEXT // CONTEXT_STEP, wish.context // CONTEXT_STEP
-
-    def change(steps: int) -> Fragment:
-        return {"model": {"contextLength": steps * CONTEXT_STEP}}
-
-    longest = _largest(low, high, lambda steps: _fits(spec, change(steps), decide)) if low < high else 0
-    if longest:
-        yield "context", change(longest)
-
-
-def _fits(spec: GemmaDeploymentSpec, fragment: Fragment, decide: Decide) -> bool:
-    changed = with_fragment(spec, fragment)
-    return changed is not None and isinstance(decide(changed), Plan)
-
-
-def _largest(low: int, high: int, fits: Callable[[int], bool]) -> int:
-    """Largest value from `low` to below `high` that fits, to 3 %; 0 when none does. Fitting is monotone."""
-    if not fits(low):
-        return 0
-    while high - low > max(1, low // PRECISION):
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 def _other_precisions(wish: Wish) -> Iterator[tuple[str, Fragment]]:
