@@ -147,7 +147,7 @@ OPERATOR_ENDPOINT = _of(
             "gemma_deployment_loading_seconds",
             G,
             "",
-            "How long the oldest pod that is not ready yet has loaded.",
+            "Age of the oldest pod that was never ready; absent without one.",
         ),
         (
             "gemma_deployment_startup_last_seconds",

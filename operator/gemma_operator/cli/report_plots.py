@@ -28,7 +28,7 @@ def picture(report: EndpointReport, period: Period) -> bytes | None:
             axes.text(0.5, 0.5, "nothing measured", transform=axes.transAxes, ha="center", color="grey")
         axes.set_xlim(datetime.fromtimestamp(period.start, UTC), datetime.fromtimestamp(period.end, UTC))
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
         axes.grid(alpha=0.3)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")

@@ -4,12 +4,12 @@ They are answered by the same event loop that does the work, so that a blocked l
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from gemma_operator.kube.apiserver import SILENCE_TIMEOUT_SECONDS
 from gemma_operator.kube.informer import LONGEST_DELAY_SECONDS, Informer
@@ -61,8 +61,8 @@ class Health:
 
 
 @asynccontextmanager
-async def served(health: Health, registry: CollectorRegistry, ports: Ports) -> AsyncIterator[Ports]:
-    """Serve probes and metrics; yields the ports in use."""
+async def served(health: Health, page: Callable[[], bytes], ports: Ports) -> AsyncIterator[Ports]:
+    """Serve probes, and the page of metrics; yields the ports in use."""
 
     async def alive(_: web.Request) -> web.Response:
         return _answer(health.stuck(asyncio.get_running_loop().time()))
@@ -71,7 +71,7 @@ async def served(health: Health, registry: CollectorRegistry, ports: Ports) -> A
         return _answer(health.unready())
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async with AsyncExitStack() as stack:
         yield Ports(

@@ -1,11 +1,21 @@
 """What the operator counts of itself, for Prometheus."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gemma_operator import __version__
+from gemma_operator.controller.endpoints import EndpointMetrics
 from gemma_operator.kube.apiserver import Request
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -16,7 +26,11 @@ class Metrics:
     """All metrics in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self.endpoints = EndpointMetrics(self.registry)
+        info = Gauge("gemma_operator_info", "1 for the running version.", ["version"], registry=self.registry)
+        info.labels(__version__).set(1)
         self.reconcile_seconds = Histogram(
             "gemma_operator_reconcile_seconds",
             "Duration of one reconcile.",
@@ -41,14 +55,24 @@ class Metrics:
             "GemmaDeployments that are ready and have no worker.",
             registry=self.registry,
         )
+        self._oldest = Gauge(
+            "gemma_operator_queue_oldest_seconds",
+            "How long the longest waiting of them has been ready.",
+            registry=self.registry,
+        )
 
     def observe_request(self, request: Request, code: int) -> None:
         """Count a request by its resource, not by its object."""
         self._requests.labels(request.method, resource_of(request.path), str(code)).inc()
 
-    def follow_depth(self, depth: Callable[[], int]) -> None:
-        """Read the queue's depth when asked for it."""
+    def follow_queue(self, depth: Callable[[], int], oldest_seconds: Callable[[], float]) -> None:
+        """Read the queue's depth and the age of its oldest when asked for them."""
         self._depth.set_function(depth)
+        self._oldest.set_function(oldest_seconds)
+
+    def page(self) -> bytes:
+        """Everything, in Prometheus' text form."""
+        return bytes(generate_latest(self.registry)) + self.endpoints.page(time.time())
 
     def follow_watches(self, ages: Callable[[], Mapping[str, float]]) -> None:
         """Read the age of each watch, by plural, when asked for it."""

@@ -33,6 +33,10 @@ class Schedule:
         """Keys that are ready."""
         return sum(map(len, self._lanes))
 
+    def oldest(self) -> float | None:
+        """Since when the longest ready key is ready."""
+        return min((at for lane in self._lanes for at in lane.values()), default=None)
+
     def add(self, key: ObjectKey, at: float, urgent: bool = False) -> None:
         """Make the key ready at that time, unless it is earlier already. Urgent keys go before all others."""
         urgent_lane, lane = self._lanes
@@ -90,6 +94,11 @@ class WorkQueue:
     def __len__(self) -> int:
         """Keys that are ready."""
         return len(self._schedule)
+
+    def oldest_seconds(self) -> float:
+        """How long the longest ready key has been ready; 0 without any."""
+        oldest = self._schedule.oldest()
+        return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
 
     def add(self, key: ObjectKey, delay_seconds: float = 0.0, urgent: bool = False) -> None:
         """Have the key looked at after a delay, unless it will be earlier."""

@@ -9,6 +9,7 @@ from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.controller.announcements import announcements
 from gemma_operator.controller.basis import Basis
 from gemma_operator.controller.drift import is_outdated, stamped
+from gemma_operator.controller.endpoints import Picture
 from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.resources.desired import desired_objects
@@ -20,21 +21,22 @@ Clock = Callable[[], str]
 """The time, RFC 3339 UTC in seconds."""
 
 
-async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock) -> None:
+async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock) -> Picture | None:
     """Bring children and status of one GemmaDeployment where they should be; a second run writes nothing.
 
-    A refusal applies nothing, so that an edit which cannot be served leaves what serves. Raises ClusterError.
+    A refusal applies nothing, so that an edit which cannot be served leaves what serves. Returns what it
+    found and said, None for a resource that is gone. Raises ClusterError.
     """
     resource = cluster.resource(key)
     if resource is None or "deletionTimestamp" in resource["metadata"]:
-        return
+        return None
     owner = owner_of(resource)
     spec = parse_spec(resource)
     outcome = spec if isinstance(spec, Refusal) else basis.plan(spec, cluster.nodes())
     if isinstance(spec, GemmaDeploymentSpec) and isinstance(outcome, Plan):
         desired = desired_objects(owner, spec, outcome, basis.settings)
         if not await bring_about(owner, resource, desired, cluster):
-            return
+            return None
     children = cluster.children(key)
     observed = observe(owner, children, [child for child in children if child["kind"] == "Event"])
     said = resource.get("status", {})
@@ -47,6 +49,13 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
         clock(),
     )
     await say(owner, resource, following, cluster, clock)
+    return Picture(
+        owner,
+        spec if isinstance(spec, GemmaDeploymentSpec) else None,
+        outcome if isinstance(outcome, Plan) else None,
+        observed,
+        following,
+    )
 
 
 def parse_spec(resource: Manifest) -> GemmaDeploymentSpec | Refusal:

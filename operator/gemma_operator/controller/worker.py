@@ -43,12 +43,16 @@ class Worker:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            await reconcile(key, self._cluster, self._basis, self._clock)
+            picture = await reconcile(key, self._cluster, self._basis, self._clock)
         except Exception as error:
             outcome = await self._answer(key, error)
         else:
             outcome = "done"
             del self._failures[key]
+            if picture is None:
+                self._metrics.endpoints.forget(key)
+            else:
+                self._metrics.endpoints.show(key, picture)
             if self._cluster.resource(key) is not None:
                 self._queue.add(key, self._basis.settings.resync_seconds)
         self._metrics.reconcile_seconds.labels(outcome).observe(loop.time() - started)

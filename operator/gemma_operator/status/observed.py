@@ -63,6 +63,9 @@ class PodState:
     """How its own weights are, when it fetches them itself."""
     trouble: Trouble | None
     """Why it is not ready, beyond still loading."""
+    created: str
+    ready_since: str | None
+    """Since when it takes requests; None while it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,8 @@ def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, 
         is_terminating="deletionTimestamp" in pod["metadata"],
         fetch=weights_fetch(pod),
         trouble=None if is_ready else trouble_of(pod, SERVING, complaints.get(pod["metadata"]["uid"])),
+        created=_created(pod),
+        ready_since=ready.get("lastTransitionTime") if ready is not None and is_ready else None,
     )
 
 
