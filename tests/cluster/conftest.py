@@ -163,7 +163,10 @@ def namespace(installed: Installed, request: pytest.FixtureRequest) -> Iterator[
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
     installed.kubectl.apply([installation.namespace(name)])
     yield name
-    installed.kubectl.run("delete", "namespace", name, "--timeout=120s")
+    # Nobody needs this test's streams any more, and the next test needs its cores.
+    installed.kubectl.run("-n", name, "delete", "gemmadeployments", "--all", "--wait=false")
+    installed.kubectl.run("-n", name, "delete", "pods", "--all", "--force", "--grace-period=0")
+    installed.kubectl.run("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from gemma_devcluster.kubectl import Kubectl
 READY_SECONDS = 240
 """A pod loads the 270M model in seconds; two cores shared with everything else stretch that."""
 CHANGE_SECONDS = 120
-PROMPT = "The capital of France is"
+PROMPT = "Kubernetes is an open-source system for"
+CONTINUATION = "container"
+"""How the pre-trained 270M goes on, greedily."""
 
 SMALL_HARDWARE = {"cpu": "500m"}
 """Lets a surging pod fit beside the running ones on a two-core node."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import httpx
 
 from cluster.conftest import Installed
-from cluster.endpoint import CHANGE_SECONDS, Endpoint, spec
+from cluster.endpoint import CHANGE_SECONDS, CONTINUATION, Endpoint, spec
 
 DELETE_TIMEOUT = "180s"
 FIRST_ANSWERS = 3
@@ -49,7 +49,7 @@ def test_apply_becomes_ready_and_streams_an_answer(endpoint: Endpoint) -> None:
     endpoint.wait("Ready")
 
     texts = list(endpoint.stream())
-    assert "Paris" in "".join(texts)
+    assert CONTINUATION in "".join(texts)
     assert len(texts) > 1, "the answer came in one piece: it was not streamed"
 
     status = endpoint.manifest()["status"]
@@ -113,7 +113,7 @@ def test_an_edit_that_cannot_fit_leaves_the_running_pods(endpoint: Endpoint) -> 
     assert [pod["metadata"]["uid"] for pod in endpoint.pods()] == before
     after = endpoint.cluster.get("deployment", "tiny", "-n", endpoint.namespace)["metadata"]["generation"]
     assert after == deployment
-    assert "Paris" in endpoint.complete()
+    assert CONTINUATION in endpoint.complete()
 
     endpoint.apply(spec())
     endpoint.wait("Ready", CHANGE_SECONDS)
@@ -137,7 +137,7 @@ def test_a_deleted_pod_comes_back(endpoint: Endpoint) -> None:
     endpoint.kubectl("delete", "pod", victim, "--grace-period=1")
     endpoint.wait_gone({victim})
     endpoint.wait("Ready")
-    assert "Paris" in endpoint.complete()
+    assert CONTINUATION in endpoint.complete()
 
 
 def test_a_killed_triton_process_is_replaced_inside_its_pod(installed: Installed, endpoint: Endpoint) -> None:
@@ -154,7 +154,7 @@ def test_a_killed_triton_process_is_replaced_inside_its_pod(installed: Installed
     )
     endpoint.kubectl("wait", f"pod/{pod}", "--for=condition=Ready", "--timeout=240s")
     endpoint.wait("Ready")
-    assert "Paris" in endpoint.complete()
+    assert CONTINUATION in endpoint.complete()
 
 
 def test_deletion_removes_every_child(endpoint: Endpoint) -> None:
