@@ -2,8 +2,8 @@
 
     python -m benchmarks.planning
 
-Figures are CPU time of one process, so that a busy machine does not change them. Limits: one plan 5 ms, the whole
-matrix (every device x every served variant x every precision) 3 s.
+Figures are CPU time of one process, so that a busy machine does not change them. Limits: one plan 5 ms, the
+whole matrix (every device x every served variant x every precision) 3 s.
 """
 
 import statistics

@@ -1,5 +1,6 @@
 """Attempts on accelerators: one checkpoint, one engine version, one accelerator, one count."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gemma_operator.api.quantity import GIB, gib
@@ -27,14 +28,16 @@ free_gpu_memory_fraction). Above, allocator fragmentation and graph capture have
 DEFAULT_SEQUENCES = 256
 """vLLM's max_num_seqs for servers; also the most requests a plan admits unless the spec says otherwise."""
 LARGE_DEVICE_BYTES = 70 * GIB
-"""vLLM batches more tokens per step on devices of at least this size."""
 LARGE_DEVICE_TOKENS = 8192
+"""vLLM's step on devices of at least that size."""
 STEP_TOKENS = 2048
-ENOUGH_REQUESTS = 8
-"""A step size is taken when this many requests fit with it; else the one that fits most."""
-SMALLEST_STEPS = ((STEP_TOKENS, 64), (STEP_TOKENS, 16), (1024, 8), (512, 4))
-"""(batched tokens, sequences) tried in turn when memory is tight: smaller steps need less beside the
-cache."""
+"""vLLM's step on smaller ones."""
+VIDEO_STEP_TOKENS = 2560
+"""The same for variants that see videos: one video item of Gemma 4 has 2,496 tokens and is never cut."""
+SMALLEST_STEPS = ((1024, 8), (512, 4))
+"""(batched tokens, sequences) for when memory is tight: small steps need little beside the cache."""
+WORTH = 0.75
+"""A larger step reads prompts faster and costs requests: it is taken where it holds this share of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +114,27 @@ def attempt_gpu(wish: Wish, placement: Placement, count: int) -> GpuFit | Misfit
 
 
 def _best_step(wish: Wish, placement: Placement, count: int) -> Step:
-    """The largest step with which enough requests fit; else the one with which most do."""
-    device_bytes = int(placement.accelerator.memory_gib * GIB)
-    first = LARGE_DEVICE_TOKENS if device_bytes >= LARGE_DEVICE_BYTES else STEP_TOKENS
-    best: Step | None = None
-    for size in ((first, DEFAULT_SEQUENCES), *SMALLEST_STEPS):
-        setup = _setup(wish, placement, count, size)
-        demand = demand_of(setup)
-        requests = min(concurrency_that_fits(demand, wish.context), setup.max_sequences)
-        if best is None or requests > best.requests:
-            best = Step(requests, setup, demand)
-        if requests >= (wish.concurrency or ENOUGH_REQUESTS):
-            break
-    assert best is not None
-    return best
+    """The largest step that holds what is asked for, or nearly the most that any step holds."""
+    steps = [_step(wish, placement, count, size) for size in _sizes(wish, placement)]
+    most = max(step.requests for step in steps)
+    wanted = most if wish.concurrency is not None else WORTH * most
+    return next(step for step in steps if step.requests >= wanted)
+
+
+def _step(wish: Wish, placement: Placement, count: int, size: tuple[int, int]) -> Step:
+    setup = _setup(wish, placement, count, size)
+    demand = demand_of(setup)
+    return Step(min(concurrency_that_fits(demand, wish.context), setup.max_sequences), setup, demand)
+
+
+def _sizes(wish: Wish, placement: Placement) -> Iterator[tuple[int, int]]:
+    """(batched tokens, sequences) from the largest step to the smallest."""
+    if placement.accelerator.memory_gib * GIB >= LARGE_DEVICE_BYTES:
+        yield LARGE_DEVICE_TOKENS, DEFAULT_SEQUENCES
+    usual = VIDEO_STEP_TOKENS if "video" in wish.variant.modalities else STEP_TOKENS
+    for sequences in (DEFAULT_SEQUENCES, 64, 16):
+        yield usual, sequences
+    yield from SMALLEST_STEPS
 
 
 def _setup(wish: Wish, placement: Placement, count: int, step: tuple[int, int]) -> EngineSetup:

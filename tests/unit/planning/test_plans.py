@@ -88,10 +88,17 @@ def test_vllm_arguments_say_what_the_plan_decided() -> None:
 
 
 def test_media_that_no_step_can_take_in_are_not_promised() -> None:
-    plan = planned(spec("gemma-4-e4b-it", hardware={"accelerator": "nvidia-l4"}))
+    plan = planned(spec("gemma-4-31b-it", hardware={"accelerator": "nvidia-l4", "count": 2}))
     assert plan.engine_arguments["max_num_batched_tokens"] < 2496
     assert plan.engine_arguments["limit_mm_per_prompt"]["video"] == 0
     assert "video" not in plan.modalities
+
+
+def test_a_large_step_is_not_paid_for_with_half_of_the_requests() -> None:
+    """At 8,192 tokens of context a step of 8,192 makes windows cost what full attention does."""
+    plan = planned(spec("gemma-3-27b-it", hardware={"accelerator": "nvidia-h100-80gb"}))
+    assert plan.engine_arguments["max_num_batched_tokens"] == 2048
+    assert plan.max_concurrent_requests >= 14
 
 
 def test_tensorrt_1_2_gets_its_window_pattern_and_no_newer_key() -> None:
