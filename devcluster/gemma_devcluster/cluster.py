@@ -4,8 +4,7 @@ Example:
     >>> cluster = Cluster("gemma")
     >>> cluster.up()
     >>> cluster.load_image(Path("gateway.tar"))
-    >>> cluster.kubeconfig()
-    PosixPath('/root/.local/state/gemma-devcluster/gemma/kubeconfig')
+    >>> cluster.kubectl.run("get", "nodes")
 """
 
 import fcntl

@@ -157,25 +157,33 @@ def _await_ready(kubectl: Kubectl, narrator: Narrator) -> None:
 def answer(kubectl: Kubectl, narrator: Narrator) -> None:
     """Stream one completion through the Service and print it as it comes."""
     narrator.say("asking Gemma through POST /v1/completions, streamed")
-    body = {"model": NAME, "prompt": PROMPT, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
-    with _kubectl(kubectl, "-n", NAMESPACE, "port-forward", f"service/{NAME}", f"{LOCAL_PORT}:80") as forward:
-        line = (forward.stdout or iter([""])).readline() if forward.stdout else ""
-        if "Forwarding" not in line:
-            raise DevclusterError(f"kubectl port-forward to service/{NAME} failed: {line.strip()}")
-        print(f"\n    {PROMPT}\033[1m", end="", flush=True) if sys.stdout.isatty() else print(
-            f"\n    {PROMPT}", end=""
-        )
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{LOCAL_PORT}/v1/completions",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=ANSWER_SECONDS) as response:
-            for text in _texts(response):
-                print(text.replace("\n", "\n    "), end="", flush=True)
-        print("\033[0m\n" if sys.stdout.isatty() else "\n", flush=True)
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    with _forwarded(kubectl) as url:
+        print(f"\n    {PROMPT}{bold}", end="", flush=True)
+        for text in _stream(url):
+            print(text.replace("\n", "\n    "), end="", flush=True)
+        print(f"{plain}\n", flush=True)
     narrator.say("answered")
+
+
+@contextmanager
+def _forwarded(kubectl: Kubectl) -> Iterator[str]:
+    """The Service's address on this machine, by kubectl port-forward: works on any cluster."""
+    target = (f"service/{NAME}", f"{LOCAL_PORT}:80")
+    with _kubectl(kubectl, "-n", NAMESPACE, "port-forward", *target) as forward:
+        said = next(iter(forward.stdout or ()), "").strip()
+        if "Forwarding" not in said:
+            raise DevclusterError(f"kubectl port-forward to service/{NAME} failed: {said}")
+        yield f"http://127.0.0.1:{LOCAL_PORT}"
+
+
+def _stream(url: str) -> Iterator[str]:
+    body = {"model": NAME, "prompt": PROMPT, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/completions", json.dumps(body).encode(), headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=ANSWER_SECONDS) as response:
+        yield from _texts(response)
 
 
 def _texts(response: Iterator[bytes]) -> Iterator[str]:
