@@ -11,7 +11,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Histogram
 
 from gemma_operator.api.manifest import ObjectKey, Owner
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Objectives
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.conditions import Status
 from gemma_operator.status.observed import Observed, PodState
@@ -136,7 +136,21 @@ def _samples(picture: Picture, endpoint: _Endpoint) -> Iterator[Sample]:
         yield "gemma_deployment_startup_last_seconds", {}, endpoint.last_start_seconds
     if endpoint.plan is not None:
         yield from _plan_samples(endpoint.plan, desired)
+    if picture.spec is not None:
+        yield from _objective_samples(picture.spec.monitoring.objectives)
     yield from _status_samples(picture.status)
+
+
+def _objective_samples(objectives: Objectives) -> Iterator[Sample]:
+    percent = objectives.availability_percent
+    targets = {
+        "ttft_p95_seconds": objectives.time_to_first_token_p95_seconds,
+        "tpot_p95_seconds": objectives.time_per_output_token_p95_seconds,
+        "availability_ratio": None if percent is None else percent / 100,
+    }
+    for objective, target in targets.items():
+        if target is not None:
+            yield "gemma_deployment_objective", {"objective": objective}, target
 
 
 def _plan_samples(plan: Plan, desired: int) -> Iterator[Sample]:

@@ -4,6 +4,7 @@ from math import ceil
 
 from gemma_operator.api.manifest import (
     CONFIG_HASH_ANNOTATION,
+    SCRAPE_LABEL,
     SERVING,
     Manifest,
     Owner,
@@ -11,11 +12,11 @@ from gemma_operator.api.manifest import (
     selector_labels,
     short_name,
 )
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Scrape
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.configmap import config_hash
 from gemma_operator.resources.fetch import is_fetched
-from gemma_operator.resources.layout import object_metadata
+from gemma_operator.resources.layout import ADMIN_PORT, object_metadata
 from gemma_operator.resources.pod import serving_pod
 from gemma_operator.resources.probes import startup_budget_seconds
 from gemma_operator.settings import OperatorSettings
@@ -41,15 +42,31 @@ def deployment(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Op
             "selector": {"matchLabels": selector_labels(owner, SERVING)},
             "template": {
                 "metadata": {
-                    "labels": labels_for(owner, SERVING),
+                    "labels": {**labels_for(owner, SERVING), **_scrape_label(spec)},
                     "annotations": {
                         CONFIG_HASH_ANNOTATION: config_hash(owner, plan),
                         "kubectl.kubernetes.io/default-container": "gateway",
+                        **_scrape_annotations(spec),
                     },
                 },
                 "spec": serving_pod(owner, spec, plan, settings),
             },
         },
+    }
+
+
+def _scrape_label(spec: GemmaDeploymentSpec) -> dict[str, str]:
+    return {SCRAPE_LABEL: "none"} if spec.monitoring.scrape is Scrape.NONE else {}
+
+
+def _scrape_annotations(spec: GemmaDeploymentSpec) -> dict[str, str]:
+    """For a Prometheus that follows annotations; there always, so that no setting of the chart rolls pods."""
+    if spec.monitoring.scrape is Scrape.NONE:
+        return {"prometheus.io/scrape": "false"}
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(ADMIN_PORT),
+        "prometheus.io/path": "/metrics",
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from gemma_monitoring.registry import METRICS, Emitter, Kind
+from gemma_monitoring.registry import METRICS, OBJECTIVES, Emitter, Kind
 from gemma_operator.api.manifest import Manifest, ObjectKey
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.controller.endpoints import FAMILIES, EndpointMetrics, Picture, unix
@@ -41,12 +41,16 @@ def pod(name: str = "a", ready_since: str | None = None, created: str = CREATED)
     )
 
 
-def picture(*pods: PodState, plan: Plan | None = CPU_PLAN, desired: int = 2, **status: Any) -> Picture:
+def picture(
+    *pods: PodState, plan: Plan | None = CPU_PLAN, desired: int = 2, monitoring: Any = None, **status: Any
+) -> Picture:
     ready = sum(each.is_ready for each in pods)
     deployment = DeploymentState(
         desired=desired, replicas=len(pods), updated=len(pods), ready=ready, is_settled=True
     )
-    spec = GemmaDeploymentSpec.model_validate({"model": {"variant": "gemma-3-270m"}})
+    spec = GemmaDeploymentSpec.model_validate(
+        {"model": {"variant": "gemma-3-270m"}, "monitoring": monitoring or {}}
+    )
     return Picture(OWNER, spec, plan, Observed(OWNER, deployment, pods), {**STATUS, **status})
 
 
@@ -150,6 +154,14 @@ def test_the_last_start_is_that_of_the_pod_that_became_ready_last(endpoints: End
     assert value(endpoints, "gemma_deployment_startup_last_seconds") == 7200
 
 
+def test_objectives_are_said_in_the_unit_that_their_name_ends_in(endpoints: EndpointMetrics) -> None:
+    objectives = {"timeToFirstTokenP95Seconds": 1.5, "availabilityPercent": 99.5}
+    endpoints.show(KEY, picture(monitoring={"objectives": objectives}))
+    assert value(endpoints, "gemma_deployment_objective", objective="ttft_p95_seconds") == 1.5
+    assert value(endpoints, "gemma_deployment_objective", objective="availability_ratio") == 0.995
+    assert value(endpoints, "gemma_deployment_objective", objective="tpot_p95_seconds") is None
+
+
 def test_drift_is_said_where_the_operator_judges_it(endpoints: EndpointMetrics) -> None:
     endpoints.show(KEY, picture())
     assert value(endpoints, "gemma_deployment_template_drift") is None
@@ -178,7 +190,12 @@ def test_the_page_emits_only_what_the_registry_declares() -> None:
     metrics.follow_queue(lambda: 0, lambda: 0.0)
     metrics.follow_watches(lambda: {"pods": 1.0})
     metrics.endpoints.show(KEY, picture(pod("a")))
-    metrics.endpoints.show(KEY, picture(pod("a", READY)))
+    everything = {
+        "timeToFirstTokenP95Seconds": 1,
+        "timePerOutputTokenP95Seconds": 1,
+        "availabilityPercent": 99,
+    }
+    metrics.endpoints.show(KEY, picture(pod("a", READY), monitoring={"objectives": everything}))
     declared = {metric.name: metric for metric in METRICS if metric.emitter is Emitter.OPERATOR}
     seen = set()
     for family in text_string_to_metric_families(metrics.page().decode()):
@@ -193,3 +210,14 @@ def test_the_page_emits_only_what_the_registry_declares() -> None:
 def test_families_are_described_as_in_the_registry() -> None:
     declared = {m.name: m.help for m in METRICS if m.name.startswith("gemma_deployment_")}
     assert FAMILIES.keys() == declared.keys()
+
+
+def test_objectives_are_named_as_the_rules_know_them(endpoints: EndpointMetrics) -> None:
+    everything = {
+        "timeToFirstTokenP95Seconds": 1,
+        "timePerOutputTokenP95Seconds": 1,
+        "availabilityPercent": 99,
+    }
+    endpoints.show(KEY, picture(monitoring={"objectives": everything}))
+    said = {words["objective"] for words, _ in samples(endpoints)["gemma_deployment_objective"]}
+    assert said == set(OBJECTIVES)

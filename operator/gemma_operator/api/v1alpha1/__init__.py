@@ -3,6 +3,7 @@
 Attribute docstrings are what `kubectl explain` prints; the CRD is generated from here by `api/crd.py`.
 """
 
+from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec, Objectives, Scrape
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
     CacheSpec,
@@ -43,11 +44,14 @@ __all__ = [
     "HuggingFaceSource",
     "ModelSource",
     "ModelSpec",
+    "MonitoringSpec",
+    "Objectives",
     "Optimization",
     "PersistentVolumeClaimSource",
     "PlanMemory",
     "PlanStatus",
     "Precision",
+    "Scrape",
     "SecretKeyRef",
     "SpeedStatus",
     "WeightsStatus",

@@ -6,6 +6,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
+from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
 
 _Model = TypeVar("_Model", bound=ApiModel)
 
@@ -252,6 +253,8 @@ class GemmaDeploymentSpec(ApiModel):
     """Number of pods."""
     cache: CacheSpec | None = Field(default=None)
     """Keep fetched weights in a claim. Default: each pod fetches into its own ephemeral volume."""
+    monitoring: MonitoringSpec = Field(default=MonitoringSpec())
+    """How the endpoint is watched, and what it promises."""
     suspend: bool = Field(default=False)
     """Scale to zero and keep everything else."""
 
