@@ -14,6 +14,9 @@ from rich.text import Text
 PLAIN_INTERVAL_SECONDS = 15.0
 LIVE_REFRESHES_PER_SECOND = 4
 
+_terminal = threading.Lock()
+"""One display redraws the terminal; a second one beside it prints lines, which appear above the first."""
+
 
 class BuildProgress:
     """Progress of several builds running side by side: redrawn on a terminal, one line at a time elsewhere.
@@ -36,7 +39,7 @@ class BuildProgress:
     def __enter__(self) -> "BuildProgress":
         names = ", ".join(self._expected)
         self._print(f"building {names}: about {_span(sum(self._expected.values()))} on 2 cores, once")
-        if self._console.is_terminal:
+        if self._console.is_terminal and _terminal.acquire(blocking=False):
             self._live = Live(
                 get_renderable=self._table,
                 console=self._console,
@@ -55,6 +58,7 @@ class BuildProgress:
         self._closing.set()
         if self._live is not None:
             self._live.stop()
+            _terminal.release()
         if self._ticker is not None:
             self._ticker.join()
 
