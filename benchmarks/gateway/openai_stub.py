@@ -1,6 +1,6 @@
 """A scripted OpenAI server at a set pace, for LiteLLM to stand in front of.
 
-    python openai_stub.py PORT PACE_SECONDS BURST
+python openai_stub.py PORT PACE_SECONDS BURST
 """
 
 import asyncio

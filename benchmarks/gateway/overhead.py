@@ -2,10 +2,11 @@
 
     python benchmarks/gateway/overhead.py [--litellm PATH_OF_ITS_PYTHON] [--json FILE]
 
-One run, one machine. A scripted engine inside a real Triton speaks at a set pace; every path gets the same load at 1,
-16 and 64 streams. Added time to first token is the gateway's distribution against the direct call's; throughput is
-given per CPU second of the proxy's processes (from /proc), so that what else the machine does falls out. LiteLLM
-relays a scripted OpenAI server at the same pace, token by token and coalesced as the gateway's deltas are.
+One run, one machine. A scripted engine inside a real Triton speaks at a set pace; every path gets the same
+load at 1, 16 and 64 streams. Added time to first token is the gateway's distribution against the direct
+call's; throughput is given per CPU second of the proxy's processes (from /proc), so that what else the
+machine does falls out. LiteLLM relays a scripted OpenAI server at the same pace, token by token and
+coalesced as the gateway's deltas are.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
 
 from frameworks import cpu_seconds, free_port, rss_mib, wait_until_open  # noqa: E402
-from support.runtime_configs import runtime_config  # noqa: E402
-from support.triton_runtime import TritonServer  # noqa: E402
 
 from gemma_serving.contract import GenerateRequest, RuntimeConfig  # noqa: E402
 from gemma_serving.gateway.upstream import TritonUpstream  # noqa: E402
+from support.runtime_configs import runtime_config  # noqa: E402
+from support.triton_runtime import TritonServer  # noqa: E402
 
 STREAMS = (1, 16, 64)
 PACE_SECONDS = 0.02
@@ -43,14 +44,15 @@ PACE_SECONDS = 0.02
 BURST = 10
 """Tokens of a burst: 500 tokens/s and stream, 8,000 at 16 streams."""
 TOKENS = 1000
-ROUNDS = {1: 16, 16: 6, 64: 3}
-"""Times that a number of streams is started, for enough first tokens."""
+ROUNDS = {1: 20, 16: 6, 64: 4}
+"""Streams that each client reads, one after another."""
+STREAM_SECONDS = TOKENS / BURST * PACE_SECONDS
 
 Stream = Callable[[], Awaitable[float]]
 
 
 @dataclass(frozen=True)
-class Path_:
+class Route:
     """One way to the engine."""
 
     name: str
@@ -129,16 +131,21 @@ def family(pid: int) -> list[int]:
     return pids
 
 
-async def measure(path: Path_) -> dict[str, Any]:
+async def client(path: Route, phase: float, rounds: int) -> list[float]:
+    """Streams one after another; clients start apart, so that streams begin at all times."""
+    await asyncio.sleep(phase * STREAM_SECONDS)
+    return [await path.stream() for _ in range(rounds)]
+
+
+async def measure(path: Route) -> dict[str, Any]:
     """First tokens, throughput and memory at each number of streams."""
     await path.stream()
     results: dict[str, Any] = {}
     for streams in STREAMS:
         pids = [pid for root in path.pids for pid in family(root)]
         before, start = sum(map(cpu_seconds, pids)), time.perf_counter()
-        firsts: list[float] = []
-        for _ in range(ROUNDS[streams]):
-            firsts += await asyncio.gather(*(path.stream() for _ in range(streams)))
+        clients = [client(path, number / streams, ROUNDS[streams]) for number in range(streams)]
+        firsts = [first for each in await asyncio.gather(*clients) for first in each]
         wall, cpu = time.perf_counter() - start, sum(map(cpu_seconds, pids)) - before
         firsts.sort()
         tokens = len(firsts) * TOKENS
@@ -172,7 +179,12 @@ def gateway(config: RuntimeConfig, triton: TritonServer, folder: Path) -> Iterat
     port, admin = free_port(), free_port()
     (folder / "gateway.json").write_text(config.to_json())
     arguments = [sys.executable, "-m", "gemma_serving.gateway", f"--config={folder / 'gateway.json'}"]
-    arguments += ["--host=127.0.0.1", f"--port={port}", f"--admin-port={admin}", f"--triton={triton.grpc_url}"]
+    arguments += [
+        "--host=127.0.0.1",
+        f"--port={port}",
+        f"--admin-port={admin}",
+        f"--triton={triton.grpc_url}",
+    ]
     arguments += [f"--handshake={folder / 'drained'}"]
     with process(arguments, port) as pid:
         yield port, pid
@@ -187,7 +199,13 @@ def litellm(python: str, folder: Path, pace: float, burst: int) -> Iterator[tupl
         "model_list:\n- model_name: demo\n  litellm_params:\n    model: openai/demo\n    api_key: none\n"
         f"    api_base: http://127.0.0.1:{stub_port}/v1\nlitellm_settings: {{telemetry: false}}\n"
     )
-    stub = [sys.executable, str(Path(__file__).with_name("openai_stub.py")), str(stub_port), str(pace), str(burst)]
+    stub = [
+        sys.executable,
+        str(Path(__file__).with_name("openai_stub.py")),
+        str(stub_port),
+        str(pace),
+        str(burst),
+    ]
     command = [str(Path(python).with_name("litellm")), "--config", str(settings), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--num_workers", "1"]
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
@@ -205,17 +223,20 @@ def run(python: str | None) -> dict[str, Any]:
         weights_path="/nonexistent",
     )
     os.environ |= {"PACE_SECONDS": str(PACE_SECONDS), "BURST": str(BURST)}
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"load_average": os.getloadavg()[0], "cores": os.cpu_count()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {"PACE_SECONDS": str(PACE_SECONDS), "BURST": str(BURST)}
-        with BenchTriton(config, folder, environment) as triton, gateway(config, triton, folder) as (port, pid):
+        with (
+            BenchTriton(config, folder, environment) as triton,
+            gateway(config, triton, folder) as (port, pid),
+        ):
 
             async def ours() -> None:
                 upstream = TritonUpstream(triton.grpc_url)
                 for path in (
-                    Path_("triton direct (gRPC)", direct_stream(upstream)),
-                    Path_("gateway", http_stream(port), (pid,)),
+                    Route("triton direct (gRPC)", direct_stream(upstream)),
+                    Route("gateway", http_stream(port), (pid,)),
                 ):
                     results[path.name] = await measure(path)
                 await upstream.close()
@@ -231,7 +252,7 @@ def run(python: str | None) -> dict[str, Any]:
                 ("litellm, coalesced", PACE_SECONDS, BURST),
             ):
                 with litellm(python, folder, pace, burst) as (port, pid):
-                    results[label] = asyncio.run(measure(Path_(label, http_stream(port), (pid,))))
+                    results[label] = asyncio.run(measure(Route(label, http_stream(port), (pid,))))
     return results
 
 

@@ -26,6 +26,8 @@ CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+FINAL_RESPONSE = "triton_final_response"
+"""Parameter of the last response of a request."""
 STATS_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 5.0
 
@@ -102,25 +104,27 @@ class TritonUpstream:
         await self._channel.close()
 
     async def _events(self, message: Any, timeout: float | None = None) -> AsyncIterator[bytes]:
-        call = self._stub.ModelStreamInfer(_once(message), timeout=timeout)
+        # The sending side stays open until the final response, as Triton's own client does it: a stream
+        # that is half-closed while responses come ends Triton 2.51 now and then (signal 11 in its gRPC
+        # frontend).
+        call = self._stub.ModelStreamInfer(timeout=timeout)
         try:
-            async for response in call:
+            await call.write(message)
+            while (response := await call.read()) is not grpc.aio.EOF:
                 if response.error_message:
                     raise UpstreamError(response.error_message)
                 contents = response.infer_response.raw_output_contents
                 if contents:
                     # A BYTES[1] tensor: four bytes of length, then the bytes.
                     yield contents[0][4:]
+                if response.infer_response.parameters[FINAL_RESPONSE].bool_param:
+                    await call.done_writing()
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimeoutError(error.details()) from error
             raise UpstreamError(f"{error.code().name}: {error.details()}") from error
         finally:
             call.cancel()
-
-
-async def _once(message: Any) -> AsyncIterator[Any]:
-    yield message
 
 
 def decode_event(raw: bytes) -> contract.GenerateEvent:
@@ -134,6 +138,7 @@ def decode_event(raw: bytes) -> contract.GenerateEvent:
 
 def _infer_request(identity: str, payload: bytes, media: Sequence[bytes]) -> Any:
     message = service_pb2.ModelInferRequest(model_name=contract.MODEL_NAME, id=identity)
+    message.parameters["triton_enable_empty_final_response"].bool_param = True
     _add_input(message, contract.REQUEST_TENSOR, [payload])
     if media:
         _add_input(message, contract.MEDIA_TENSOR, media)
