@@ -75,5 +75,12 @@ monitoring: venv ## Rewrite rules, dashboards and the runbook index from charts/
 golden: venv ## Rewrite the golden manifests; review the diff
 	$(BIN)/pytest -q tests/golden --update-golden
 
+.PHONY: sizing-report bench-planning
+sizing-report: venv ## Rewrite the generated tables and the plot of docs/sizing.md
+	$(BIN)/python -m benchmarks.planning.report
+
+bench-planning: venv ## How long planning takes
+	$(BIN)/python -m benchmarks.planning
+
 lock: venv ## Re-lock every dependency with hashes
 	requirements/lock.sh

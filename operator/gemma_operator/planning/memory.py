@@ -33,6 +33,8 @@ LOGIT_BYTES = 14
 `_dummy_sampler_run`, `TopKTopPSampler.forward_native`)."""
 LOGIT_BYTES_V2 = 6
 """The same in Model Runner V2, which profiles without top-k and top-p: 16-bit logits 2, float copy 4."""
+DRAFT_ROWS = 2
+"""With a drafter vLLM also profiles the rejection sampler: the drafted token's row beside the request's own."""
 NON_TORCH_BYTES = 200 * MIB
 """CUDA libraries and workspaces outside the allocator; public vLLM logs of one card give 0.16-0.33 GiB."""
 NCCL_BYTES = 150 * MIB
@@ -274,7 +276,8 @@ def _activations(setup: EngineSetup) -> Term:
         )
     text = setup.batched_tokens * per_token * RUN_TYPE_BYTES
     logit_bytes = LOGIT_BYTES_V2 if setup.version >= SAMPLER_V2_SINCE else LOGIT_BYTES
-    sampling = min(setup.max_sequences, setup.batched_tokens) * architecture.vocabulary * logit_bytes
+    rows = setup.max_sequences * (DRAFT_ROWS if setup.draft_bytes else 1)
+    sampling = min(rows, setup.batched_tokens) * architecture.vocabulary * logit_bytes
     tower, vision = architecture.vision_tower, 0
     if setup.images and tower is not None:
         width = (
