@@ -130,6 +130,15 @@ TOOL_SETS: tuple[ToolSet, ...] = (
     ),
 )
 
+# Only what fills dashboards from a live run needs the server; it shares promtool's compiled packages.
+PROMETHEUS = ToolSet(
+    name="prometheus",
+    packages={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+    expected_seconds=90,
+    version_module="github.com/prometheus/prometheus",
+    version_variables={_COMMON_VERSION: "{version}"},
+)
+
 # A cluster and the demo do without promtool, which takes a sixth of the whole build.
 CLUSTER_TOOL_SETS = tuple(each for each in TOOL_SETS if each.name != "promtool")
 
