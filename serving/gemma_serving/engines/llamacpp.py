@@ -2,18 +2,15 @@
 
 One library call per running request blocks a thread of its own and calls back per token; the GIL is free
 meanwhile. The library also insists on an HTTP listener. It gets a Unix socket in a private folder and a
-random key, so that no port is open; we use it ourselves to tokenise.
+random key, so that no port is open; we use it ourselves (llamacpp_socket.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ import xllamacpp
 from gemma_serving.contract import FailureCode, FinishReason, RuntimeConfig, Structure
 from gemma_serving.engines.families import family, with_one_bos, without_bos
 from gemma_serving.engines.generation import Ending, EngineBase, Generation
+from gemma_serving.engines.llamacpp_socket import LlamaCppSocket
 from gemma_serving.engines.llamacpp_translation import (
     MEDIA_MARKER,
     completion_body,
@@ -44,7 +42,6 @@ from gemma_serving.engines.validation import answer_budget
 KNOWN_GRAMMARS: Final = 256
 """How many grammars are remembered as usable: each costs one probe of one token."""
 TOKENIZER_THREADS: Final = 2
-TOKENIZER_TIMEOUT_SECONDS: Final = 30.0
 CGROUP_CPU_LIMIT: Final = Path("/sys/fs/cgroup/cpu.max")
 QUIET: Final = 1
 """llama.cpp's verbosity: errors only."""
@@ -64,19 +61,6 @@ def cpu_limit(cpu_max: Path = CGROUP_CPU_LIMIT) -> int:
     return available if quota == "max" else max(1, min(available, int(quota) // int(period)))
 
 
-class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TOKENIZER_TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def _parameters(config: RuntimeConfig, socket_path: Path, key: str) -> Any:
     """Return llama.cpp's parameters for this pod; ValueError names what is wrong."""
     arguments = engine_arguments(config)
@@ -93,7 +77,8 @@ def _parameters(config: RuntimeConfig, socket_path: Path, key: str) -> Any:
     threads = config.threads or cpu_limit()
     parameters.cpuparams.n_threads = threads
     parameters.cpuparams_batch.n_threads = threads
-    parameters.n_threads_http = TOKENIZER_THREADS
+    # Each request with media holds one for as long as it runs.
+    parameters.n_threads_http = TOKENIZER_THREADS + config.max_concurrent_requests
     parameters.cache_ram_mib = 0  # the library would keep up to 8 GiB of old prompts in host memory
     parameters.fit_params = False  # the plan has sized the context; the library must not shrink it silently
     parameters.n_gpu_layers = 0
@@ -102,6 +87,7 @@ def _parameters(config: RuntimeConfig, socket_path: Path, key: str) -> Any:
     parameters.endpoint_slots = False
     parameters.ui = False
     parameters.verbosity = QUIET
+    parameters.video_ffmpeg_bin_dir = "/nonexistent"  # nothing from outside may start a decoder process
     if arguments["mmproj"]:
         parameters.mmproj.path = str(arguments["mmproj"])
     parameters.lora_init_without_apply = True
@@ -116,6 +102,21 @@ def _adapter(path: str) -> Any:
     return adapter
 
 
+def _start(config: RuntimeConfig, socket_path: Path, key: str) -> Any:
+    """Return the running library; RuntimeError with the usual causes where it refuses."""
+    parameters = _parameters(config, socket_path, key)
+    try:
+        return xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        size = Path(config.weights_path).stat().st_size
+        adapters = f", with adapters {', '.join(sorted(config.adapters))}" if config.adapters else ""
+        raise RuntimeError(
+            f"llama.cpp could not load {config.weights_path} ({size} bytes){adapters}; its own messages "
+            "are in the lines above. Usual causes: a file is cut short, no GGUF or (an adapter) made for "
+            "another model; or memory is too small for context length x slots."
+        ) from error
+
+
 class LlamaCppEngine(EngineBase):
     """See Engine."""
 
@@ -126,11 +127,6 @@ class LlamaCppEngine(EngineBase):
         self._key = secrets.token_urlsafe(32)
         self._usable_grammars: OrderedDict[str, None] = OrderedDict()
 
-    @property
-    def _socket_path(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "llama.sock"
-
     async def load(self, config: RuntimeConfig) -> None:
         """Load the GGUF file; FileNotFoundError, ValueError or RuntimeError say what is wrong."""
         family(config.family)
@@ -139,31 +135,21 @@ class LlamaCppEngine(EngineBase):
                 raise FileNotFoundError(f"llama.cpp needs a GGUF file; there is none at {path}")
         os.environ["LLAMA_MEDIA_MARKER"] = MEDIA_MARKER
         self._folder = Path(tempfile.mkdtemp(prefix="gemma-llamacpp-"))
+        socket_path = self._folder / "llama.sock"
+        self._socket = LlamaCppSocket(socket_path, self._key)
         slots = config.max_concurrent_requests
         self._slots = SlotQueue(slots)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="llamacpp")
         self._tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix="tokenize")
         try:
-            self._server = await asyncio.to_thread(self._start, config)
+            self._server = await asyncio.to_thread(_start, config, socket_path, self._key)
         except BaseException:
             await self.close()
             raise
         self._config = config
+        self._takes_text = bool(engine_arguments(config)["mmproj"])
         # The first grammar makes llama.cpp index the whole vocabulary for seconds, in which no stream moves.
         await self._usable_grammar(grammar_of(Structure(json_schema={"type": "object"})))
-
-    def _start(self, config: RuntimeConfig) -> Any:
-        parameters = _parameters(config, self._socket_path, self._key)
-        try:
-            return xllamacpp.Server(parameters)
-        except RuntimeError as error:
-            size = Path(config.weights_path).stat().st_size
-            adapters = f", with adapters {', '.join(sorted(config.adapters))}" if config.adapters else ""
-            raise RuntimeError(
-                f"llama.cpp could not load {config.weights_path} ({size} bytes){adapters}; its own messages "
-                "are in the lines above. Usual causes: a file is cut short, no GGUF or (an adapter) made for "
-                "another model; or memory is too small for context length x slots."
-            ) from error
 
     async def close(self) -> None:
         """End running requests, stop the library and remove its socket."""
@@ -187,14 +173,11 @@ class LlamaCppEngine(EngineBase):
 
     async def _generate(self, generation: Generation) -> Ending:
         request, config = generation.request, self.config
-        prompt: list[int] | dict[str, Any]
-        if generation.media:
-            prompt, budget = media_prompt(request, generation.media, config), request.max_tokens
-        else:
-            prompt = await self._token_ids(generation)
-            budget = answer_budget(len(prompt), request, config)
-            if request.structure is None:
-                generation.accept(len(prompt))
+        token_ids = await self._token_ids(generation)
+        # With media, what counts here is a lower bound: only llama.cpp knows how many tokens they become.
+        budget = answer_budget(len(token_ids), request, config)
+        if request.structure is None and not generation.media:
+            generation.accept(len(token_ids))
         place = self._slots.request(request.priority)
         generation.on_cancel(place.cancel)
         try:
@@ -204,37 +187,31 @@ class LlamaCppEngine(EngineBase):
                 return Ending(FinishReason.CANCELLED)
             raise
         try:
-            body = completion_body(request, prompt, budget, config)
+            body = completion_body(request, self._prompt(generation, token_ids), budget, config)
             if request.structure is not None:
                 body["grammar"] = await self._usable_grammar(grammar_of(request.structure))
                 if not generation.media:
-                    generation.accept(len(prompt))
+                    generation.accept(len(token_ids))
             generation.running = True
             return await self._complete(generation, body)
         finally:
             self._slots.release()
 
+    def _prompt(self, generation: Generation, token_ids: list[int]) -> list[int] | str | dict[str, Any]:
+        if generation.media:
+            return media_prompt(generation.request, generation.media, self.config)
+        return without_bos(generation.request.prompt or "") if self._takes_text else token_ids
+
     async def _token_ids(self, generation: Generation) -> list[int]:
         request = generation.request
+        if request.token_ids is not None and self._takes_text:
+            message = "token_ids cannot be used in a deployment with media: llama.cpp takes text only there"
+            raise EngineFailureError(FailureCode.UNSUPPORTED, message, "token_ids")
         if request.token_ids is not None:
             return with_one_bos(request.token_ids)
         text = without_bos(request.prompt or "")
         loop = asyncio.get_running_loop()
-        return with_one_bos(await loop.run_in_executor(self._tokenizers, self._tokenize, text))
-
-    def _tokenize(self, text: str) -> list[int]:
-        connection = _SocketConnection(self._socket_path)
-        try:
-            body = json.dumps({"content": text, "add_special": True, "parse_special": True})
-            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-            connection.request("POST", "/tokenize", body, headers)
-            answer = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        if "error" in answer:
-            raise failure_of(answer["error"])
-        tokens: list[int] = answer["tokens"]
-        return tokens
+        return with_one_bos(await loop.run_in_executor(self._tokenizers, self._socket.tokenize, text))
 
     async def _usable_grammar(self, grammar: str) -> str:
         """Return the grammar if llama.cpp really applies it; EngineFailureError if not."""
@@ -274,7 +251,8 @@ class LlamaCppEngine(EngineBase):
             loop.call_soon_threadsafe(progress.take, chunk)
             return generation.cancelled
 
-        await loop.run_in_executor(self._pool, self._server.handle_completions, body, on_chunk)
+        complete = self._socket.complete if generation.media else self._server.handle_completions
+        await loop.run_in_executor(self._pool, complete, body, on_chunk)
         # The executor's result and the chunks go through the same queue of the loop, in order.
         return progress.ending()
 

@@ -19,7 +19,7 @@ from gemma_serving.contract import (
     TokenLogprob,
     TopLogprob,
 )
-from gemma_serving.engines.families import BOS_ID, PAD_ID, family, without_bos
+from gemma_serving.engines.families import PAD_ID, family, without_bos
 from gemma_serving.engines.protocol import EngineFailureError
 
 MEDIA_MARKER: Final = "<__media__>"
@@ -72,7 +72,7 @@ def slot_context(config: RuntimeConfig) -> int:
 
 
 def completion_body(
-    request: GenerateRequest, prompt: list[int] | dict[str, Any], max_tokens: int, config: RuntimeConfig
+    request: GenerateRequest, prompt: list[int] | str | dict[str, Any], max_tokens: int, config: RuntimeConfig
 ) -> dict[str, Any]:
     """Return the body of a streaming completion; every sampling value is explicit."""
     stop_tokens = [] if request.ignore_eos else list(family(config.family).stop_tokens)
@@ -101,7 +101,8 @@ def completion_body(
         "return_progress": True,
     }
     if request.logprobs is not None:
-        body["logprobs"] = max(1, request.logprobs)
+        # The in-process and the HTTP completions call it differently.
+        body["logprobs"] = body["n_probs"] = max(1, request.logprobs)
     if config.adapters:
         body["lora"] = [
             {"id": index, "scale": float(name == request.adapter)}
@@ -137,7 +138,7 @@ def probe_body(grammar: str) -> dict[str, Any]:
     all weight on that token only a grammar in force keeps it from coming out.
     """
     return {
-        "prompt": [BOS_ID],
+        "prompt": "",  # becomes the BOS alone
         "max_tokens": 1,
         "temperature": 0.0,
         "grammar": grammar,

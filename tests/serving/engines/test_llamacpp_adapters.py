@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from gemma_serving.engines.llamacpp import LlamaCppEngine
 from support.generating import ask
-from support.lora_file import write_lora
+from support.gguf_file import write_lora
 from support.triton_runtime import gemma_270m_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
