@@ -1,5 +1,5 @@
-"""`gemma-operator plan`: whether a spec fits, with which engine, how fast and at what price; or what "
-"would fit."""
+"""`gemma-operator plan`: whether a spec fits, with which engine, how fast and at what price; or what would
+fit."""
 
 import argparse
 import sys

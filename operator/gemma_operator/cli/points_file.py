@@ -1,5 +1,5 @@
-"""`plan --points`: a log table in, the same table with predicted value, error and terms beside every "
-"row out."""
+"""`plan --points`: a log table in, the same table with predicted value, error and terms beside every row
+out."""
 
 import csv
 import io

@@ -15,8 +15,8 @@ from gemma_operator.planning.plan import CPU
 from gemma_operator.planning.wish import Wish
 
 INTERACTIVE_TOKENS_PER_SECOND = 20.0
-"""`Auto` takes CPU before an accelerator where one stream is at least this fast: twice a fast reader's "
-"speed."""
+"""`Auto` takes CPU before an accelerator where one stream is at least this fast: twice a fast reader's
+speed."""
 CPU_CONCURRENCY = 8
 """More requests at once than this are no task for a CPU under `Auto`."""
 

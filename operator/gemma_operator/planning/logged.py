@@ -22,13 +22,15 @@ OLD_TOKEN_VERSION = (0, 19)
 """Rows that say `old token formula` mean a version before 0.21."""
 ASSUMED_UTILIZATION = 0.92
 """vLLM's default gpu_memory_utilization (engine facts, section 5.2)."""
+ASSUMED_FREE_FRACTION = 0.90
+"""TensorRT-LLM's default share of the memory that weights leave."""
 ASSUMED_SEQUENCES = 256
 """vLLM's default max_num_seqs below 70 GiB; rows do not state it."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 """A dated image is taken for the vLLM of Triton's image of that month."""
 DEVICE_CLASSES = ((160 * GIB, 16384, (0, 29)), (70 * GIB, 8192, (0, 0)))
-"""(memory at least, max_num_batched_tokens, since version) of vLLM's defaults (engine/arg_utils.py "
-"0.24.0, 0.29.0)."""
+"""(memory at least, max_num_batched_tokens, since version) of vLLM's defaults (engine/arg_utils.py 0.24.0,
+0.29.0)."""
 DEFAULT_BATCHED_TOKENS = 2048
 MEDIA_ITEM_TOKENS = 2496
 """Largest media item of Gemma 4 with bidirectional image attention: vLLM raises its default to this."""
@@ -96,7 +98,7 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
     notes, engine_text = row.get("notes", "").lower(), row.get("engine_version", "").lower()
     gpu = row.get("gpu", "")
     accelerator = accelerator_of(gpu, catalog)
-    visible = _number(row.get("gpu_mem_gib_visible", ""))
+    visible = number(row.get("gpu_mem_gib_visible", ""))
     device = visible or (accelerator[1].memory_gib if accelerator else None)
     version, given = _version(engine_text, catalog)
     scheme, known = _scheme(row.get("precision", "").lower(), variant.architecture, catalog)
@@ -113,9 +115,9 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
         engine=_engine(engine_text, gpu.lower()),
         accelerator=accelerator[0] if accelerator else None,
         device_gib=device,
-        tensor_parallel_size=int(_number(row.get("tp", "")) or 1),
-        context=int(_number(row.get("max_model_len", "")) or 0) or None,
-        utilization=_number(row.get("gpu_mem_util", "")),
+        tensor_parallel_size=int(number(row.get("tp", "")) or 1),
+        context=int(number(row.get("max_model_len", "")) or 0) or None,
+        utilization=number(row.get("gpu_mem_util", "")),
         batched_tokens=stated_tokens
         or _batched(device, a100, version, variant.architecture in PREFIX_LM and images),
         kv_element_bytes=1 if "fp8" in row.get("kv_dtype", "").lower() else 2,
@@ -127,8 +129,8 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
 
 
 def accelerator_of(text: str, catalog: Catalog) -> tuple[str, Accelerator] | None:
-    """The catalogue's accelerator that a free text such as `4x RTX 3090 24GB` names; the longest match "
-    "wins."""
+    """The catalogue's accelerator that a free text such as `4x RTX 3090 24GB` names; the longest match
+    wins."""
     words = re.sub(r"[^a-z0-9]+", " ", text.lower())
     best: tuple[int, str] | None = None
     for key in catalog.accelerators:
@@ -219,7 +221,8 @@ def _batched(device_gib: float | None, a100: bool, version: tuple[int, ...], med
     return max(default, MEDIA_ITEM_TOKENS) if media else default
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """The number in a cell; None where it holds none."""
     try:
         return float(text)
     except ValueError:

@@ -1,5 +1,5 @@
-"""The whole matrix: every served variant on every accelerator, in one precision each or in the "
-"planner's own."""
+"""The whole matrix: every served variant on every accelerator, in one precision each or in the planner's
+own."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -28,13 +28,12 @@ VLLM_GRAPH_RESERVE_SINCE = (0, 21)
 SAMPLER_V2_SINCE = (0, 29)
 """Model Runner V2 is the default for Gemma in 0.29.0 and was not in 0.27.1 (vllm config/vllm.py of both)."""
 LOGIT_BYTES = 14
-"""Sampling, per sequence and vocabulary entry: 16-bit logits 2, float copy 4, probabilities 4, noise 4 "
-"(vllm 0.24.0
-`_dummy_sampler_run`, `TopKTopPSampler.forward_native`)."""
+"""Sampling, per sequence and vocabulary entry: 16-bit logits 2, float copy 4, probabilities 4, noise 4 (vllm
+0.24.0 `_dummy_sampler_run`, `TopKTopPSampler.forward_native`)."""
 LOGIT_BYTES_V2 = 6
 """The same in Model Runner V2, which profiles without top-k and top-p: 16-bit logits 2, float copy 4."""
 DRAFT_ROWS = 2
-"""With a drafter vLLM also profiles the rejection sampler: the drafted token's row beside the request's own."""
+"""With a drafter vLLM also profiles the rejection sampler: a drafted token's row beside the request's own."""
 NON_TORCH_BYTES = 200 * MIB
 """CUDA libraries and workspaces outside the allocator; public vLLM logs of one card give 0.16-0.33 GiB."""
 NCCL_BYTES = 150 * MIB
@@ -53,8 +52,8 @@ VISION_FEED_FORWARD_COPIES = 2
 TENSORRT_GRAPH_BYTES = 1024 * MIB
 """TensorRT-LLM says up to 200 MB per graph; the batch sizes it captures by default share most of it."""
 TENSORRT_RUNTIME_BYTES = 1536 * MIB
-"""PyTorch, cuBLAS, autotuner workspaces of TensorRT-LLM's executor; KAITO's constant for vLLM is 2.3 "
-"GiB in all."""
+"""PyTorch, cuBLAS, autotuner workspaces of TensorRT-LLM's executor; KAITO's constant for vLLM is 2.3 GiB in
+all."""
 ADAPTER_BYTES = 2
 """LoRA matrices are held in the run type."""
 
@@ -191,8 +190,8 @@ def _extras(setup: EngineSetup) -> list[Term]:
 
 
 def adapter_bytes(architecture: Architecture, rank: int) -> int:
-    """One LoRA adapter on every linear layer: rank x (input + output) per matrix (vllm lora/layers, "
-    "0.24.0)."""
+    """One LoRA adapter on every linear layer: rank x (input + output) per matrix (vllm lora/layers,
+    0.24.0)."""
     hidden, heads = architecture.hidden_size, architecture.attention_heads
     total = 0
     for kind in ("local", "global_"):

@@ -126,8 +126,8 @@ def _placement(
 
 
 def _checkpoint(wish: Wish, catalog: Catalog, precision: Precision, engine: EngineName) -> Checkpoint | None:
-    """A published checkpoint; one that is quantised at load only where asked for or where bytes matter "
-    "most."""
+    """A published checkpoint; one that is quantised at load only where asked for or where bytes matter
+    most."""
     rows = catalog.checkpoints_of(wish.variant_key, precision, engine)
     if not rows:
         return None

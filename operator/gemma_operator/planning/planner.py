@@ -19,8 +19,8 @@ from gemma_operator.settings import PlanningSettings
 def make_plan(
     spec: GemmaDeploymentSpec, catalog: Catalog, settings: PlanningSettings, inventory: Inventory
 ) -> Plan | Refusal:
-    """How to serve the spec, or why not and what would. An empty inventory plans against the whole "
-    "catalogue."""
+    """How to serve the spec, or why not and what would. An empty inventory plans against the whole
+    catalogue."""
     world = World(catalog, settings, inventory)
     answer = _attempt(spec, world)
     if isinstance(answer, Plan):

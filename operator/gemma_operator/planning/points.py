@@ -7,22 +7,26 @@ from dataclasses import dataclass, field, replace
 from gemma_operator.api.quantity import GIB, MIB
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.planning.kv_cache import Capacity, KvCache, VllmCache
+from gemma_operator.planning.kv_cache import KvCache, TensorRTCache, VllmCache
 from gemma_operator.planning.logged import (
+    ASSUMED_FREE_FRACTION,
     ASSUMED_SEQUENCES,
     ASSUMED_UTILIZATION,
     DRAFTER_SHARE,
     LoggedStart,
     LogRow,
+    number,
     start_of,
     stated_batched_tokens,
 )
 from gemma_operator.planning.memory import Demand, EngineSetup, demand_of
 from gemma_operator.planning.weights import BITS, WeightLayout, weight_layout
 
+UNITS = {"GiB": GIB, "GB": 10**9, "MiB": MIB, "MB": 10**6, "bytes": 1}
 VENDOR_OVERHEAD = 1.2
 """Google's Gemma 4 memory table multiplies the 16-, 8- and 4-bit sizes by this (its own note: about 20 %)."""
 VENDOR_BITS = {"bf16": 16, "sfp8": 8, "q4_0": 4}
+UNITLESS = ("fits", "max_concurrency", "kv_cache_tokens", "kv_cache_tokens_eager")
 SMALLEST_STEP = (512, 4)
 """A row that only says `fits` is given the smallest step a plan would choose."""
 FALLBACK_CONTEXT = 8192
@@ -35,18 +39,15 @@ class Prediction:
     row: LogRow
     predicted: float | None
     basis: str
-    """What the number rests on: `weights`, `KV memory logged`, `KV memory from the card`, ..., or why "
-    "there is none."""
+    """What the number rests on: `weights`, `KV memory logged`, `KV memory from the card`, ..., or why there
+    is none."""
     terms: dict[str, float] = field(default_factory=dict)
     """GiB by name."""
 
     @property
     def logged(self) -> float | None:
         """The row's value."""
-        try:
-            return float(self.row["value"])
-        except (KeyError, ValueError):
-            return None
+        return number(self.row.get("value", ""))
 
     @property
     def error(self) -> float | None:
@@ -60,13 +61,17 @@ def predict_memory(rows: Iterable[LogRow], catalog: Catalog) -> list[Prediction]
     """Answer every memory row. KV memory that a row's own start logged is used for its token counts."""
     table = list(rows)
     logged = _logged_kv_memory(table)
+    filled = _logged_utilization(table)
     stated = {
         _start_key(row, True): tokens for row in table if (tokens := stated_batched_tokens(row)) is not None
     }
-    return [
-        _predict(row, start_of(row, catalog, stated.get(_start_key(row, True))), catalog, logged)
-        for row in table
-    ]
+    predictions = []
+    for row in table:
+        start = start_of(row, catalog, stated.get(_start_key(row, True)))
+        if start is not None and start.utilization is None:
+            start = replace(start, utilization=filled.get(_start_key(row, True)))
+        predictions.append(_predict(row, start, catalog, logged))
+    return predictions
 
 
 def _start_key(row: LogRow, with_context: bool) -> tuple[str, ...]:
@@ -77,24 +82,37 @@ def _start_key(row: LogRow, with_context: bool) -> tuple[str, ...]:
 
 
 def _logged_kv_memory(rows: Iterable[LogRow]) -> dict[tuple[str, ...], float]:
-    """KV bytes by start. The pool does not depend on the context, so a start of another context also "
-    "tells."""
+    """KV bytes by start. The pool does not depend on the context, so a start of another context also
+    tells."""
     memory: dict[tuple[str, ...], float] = {}
     for row in rows:
         if not row["metric"].startswith("kv_cache_memory"):
             continue
-        unit = {"GiB": GIB, "bytes": 1, "GB": 10**9, "MiB": MIB}.get(row["unit"])
-        if unit:
+        value, unit = number(row["value"]), UNITS.get(row["unit"])
+        if value is not None and unit is not None:
             for with_context in (True, False):
-                memory.setdefault(_start_key(row, with_context), float(row["value"]) * unit)
+                memory.setdefault(_start_key(row, with_context), value * unit)
     return memory
 
 
+def _logged_utilization(rows: Iterable[LogRow]) -> dict[tuple[str, ...], float]:
+    """Utilisation of starts that do not name it, from the memory that their own log says is in use."""
+    shares: dict[tuple[str, ...], float] = {}
+    for row in rows:
+        used, unit = number(row["value"]), UNITS.get(row["unit"])
+        visible = number(row.get("gpu_mem_gib_visible", ""))
+        if row["metric"].startswith("gpu_memory_used") and used and unit and visible:
+            share = used * unit / (visible * GIB)
+            if share <= 1:
+                shares[_start_key(row, True)] = share
+    return shares
+
+
+_NOTED_KV = re.compile(r"~?([\d.]+)(?:-([\d.]+))?\s*(GB|GiB)(?: of)? KV|KV memory ([\d.]+)(?:-([\d.]+))? GiB")
+
+
 def _noted_kv_bytes(row: LogRow) -> float | None:
-    match = re.search(
-        r"~?([\d.]+)(?:-([\d.]+))?\s*(GB|GiB)(?: of)? KV|KV memory ([\d.]+)(?:-([\d.]+))? GiB",
-        row.get("notes", ""),
-    )
+    match = _NOTED_KV.search(row.get("notes", ""))
     if match is None:
         return None
     if match[4]:
@@ -108,6 +126,8 @@ def _predict(
     if start is None:
         return Prediction(row, None, "the catalogue has no such model")
     metric = row["metric"]
+    if row["unit"] not in UNITS and metric not in UNITLESS:
+        return Prediction(row, None, f"not modelled: unit {row['unit']}")
     if metric == "memory_to_load":
         return _vendor_table(row, start, catalog)
     if start.engine == "other" or start.scheme is None:
@@ -149,7 +169,7 @@ def _weights(row: LogRow, start: LoggedStart, catalog: Catalog) -> Prediction:
     value = layout.file_bytes if is_file else layout.loaded_bytes
     value -= _dropped_bytes(start, row, catalog) // (1 if is_file else ranks)
     terms = {group.name: group.bytes / GIB for group in layout.groups}
-    unit = {"GiB": GIB, "GB": 10**9, "MiB": MIB, "bytes": 1}[row["unit"]]
+    unit = UNITS[row["unit"]]
     basis = "weights" if start.checkpoint_known else "weights of an unknown recipe"
     return Prediction(row, value / unit, basis, terms)
 
@@ -176,7 +196,7 @@ def setup_of(row: LogRow, start: LoggedStart, catalog: Catalog) -> EngineSetup |
         version=start.version,
         tensor_parallel_size=start.tensor_parallel_size,
         device_bytes=int(start.device_gib * GIB),
-        utilization=start.utilization or ASSUMED_UTILIZATION,
+        utilization=start.utilization or _default_utilization(start),
         batched_tokens=start.batched_tokens,
         max_sequences=ASSUMED_SEQUENCES,
         kv_element_bytes=start.kv_element_bytes,
@@ -184,6 +204,10 @@ def setup_of(row: LogRow, start: LoggedStart, catalog: Catalog) -> EngineSetup |
         cuda_graphs=not start.eager,
         draft_bytes=draft,
     )
+
+
+def _default_utilization(start: LoggedStart) -> float:
+    return ASSUMED_FREE_FRACTION if start.engine == "tensorrt" else ASSUMED_UTILIZATION
 
 
 def _start_prediction(
@@ -196,45 +220,51 @@ def _start_prediction(
     if row["metric"] == "fits":
         return _fits(row, start, setup)
     pool = demand.pool_bytes + _dropped_bytes(start, row, catalog) // start.tensor_parallel_size
-    terms = _terms(demand)
     basis = "KV memory from the card" if start.checkpoint_known else "KV memory from the card, unknown recipe"
-    metric = row["metric"]
-    if metric.startswith("kv_cache_memory"):
-        unit = GIB if row["unit"] == "GiB" else 1
-        return Prediction(row, max(0, pool) / unit, basis, terms)
-    if metric == "cuda_graph_memory":
-        graphs = next((term.bytes for term in demand.overhead if term.name == "CUDA graphs"), 0)
-        return Prediction(row, graphs / GIB, "captured graphs", terms)
-    if metric.startswith("gpu_memory_used"):
-        unit = GIB if row["unit"] == "GiB" else 10**9
-        used = demand.usable_bytes
-        return Prediction(row, used / unit, "utilisation x visible memory", terms)
+    if row["metric"] not in UNITLESS:
+        return _memory(row, start, demand, pool, basis)
     known = logged.get(_start_key(row, True)) or logged.get(_start_key(row, False)) or _noted_kv_bytes(row)
     if known:
         pool, basis = int(known), "KV memory logged"
-    return _capacity(row, start, demand.cache, pool, basis, terms)
+    return _capacity(row, start, demand.cache, pool, Prediction(row, None, basis, _terms(demand)))
 
 
-def _capacity(
-    row: LogRow, start: LoggedStart, cache: KvCache, pool: int, basis: str, terms: dict[str, float]
-) -> Prediction:
-    if start.engine in ("vllm-full", "tensorrt") and not isinstance(cache, VllmCache):
-        per_token = cache.specs.full_bytes(1, start.kv_element_bytes) if hasattr(cache, "specs") else 0
-        return Prediction(row, pool / per_token if per_token else None, basis, terms)
+def _memory(row: LogRow, start: LoggedStart, demand: Demand, pool: int, basis: str) -> Prediction:
+    """Rows that give bytes of a start beside its weights."""
+    metric, terms, unit = row["metric"], _terms(demand), UNITS[row["unit"]]
+    size: float | None = None
+    if metric.startswith("kv_cache_memory"):
+        tpu = start.engine == "vllm-full"
+        size, basis = (None, "not modelled: memory of a TPU") if tpu else (max(0, pool), basis)
+    elif metric == "cuda_graph_memory":
+        size = next((term.bytes for term in demand.overhead if term.name == "CUDA graphs"), 0)
+        basis = "captured graphs"
+    elif metric.startswith("gpu_memory_used"):
+        given = bool(row.get("gpu_mem_util"))
+        basis = "utilisation x visible memory" if given else "gives its start the utilisation"
+        size = demand.usable_bytes if given else None
+    else:
+        basis = f"not modelled: {metric}"
+    return Prediction(row, None if size is None else size / unit, basis, terms)
+
+
+def _capacity(row: LogRow, start: LoggedStart, cache: KvCache, pool: int, answer: Prediction) -> Prediction:
+    """Tokens, or requests at once, that a pool of that size holds."""
+    if isinstance(cache, TensorRTCache):
+        return replace(answer, predicted=pool / cache.specs.full_bytes(1, start.kv_element_bytes))
     if start.engine == "vllm-full" and isinstance(cache, VllmCache):
         cache = replace(cache, hybrid=False, base_block=1)
-    context = start.context or FALLBACK_CONTEXT
     derived = isinstance(cache, VllmCache) and cache.derived_tokens and cache.hybrid
     if start.context is None and derived:
-        return Prediction(row, None, "the row does not say the context length", terms)
-    capacity: Capacity = cache.capacity(max(0, pool), context)
+        return replace(answer, basis="the row does not say the context length")
+    capacity = cache.capacity(max(0, pool), start.context or FALLBACK_CONTEXT)
     value = capacity.concurrency if row["metric"] == "max_concurrency" else float(capacity.tokens)
-    return Prediction(row, value, basis, {**terms, "KV pool": pool / GIB})
+    return replace(answer, predicted=value, terms={**answer.terms, "KV pool": pool / GIB})
 
 
 def _fits(row: LogRow, start: LoggedStart, setup: EngineSetup) -> Prediction:
-    """Whether any step a plan would choose holds one request; a row without a context means the "
-    "variant's maximum."""
+    """Whether any step a plan would choose holds one request; a row without a context means the variant's
+    maximum."""
     context = start.context or setup.catalog.variants[start.variant_key].context_length
     tokens, sequences = SMALLEST_STEP
     small = replace(setup, batched_tokens=tokens, max_sequences=sequences)

@@ -26,8 +26,8 @@ FIRST_TOKEN_SECONDS = 0.010
 BUSIEST_PREFILL = 0.95
 """Utilisation above which the waiting time of the queueing formula is cut off."""
 CPU_BANDWIDTH = 28.7e9
-"""Bytes/s that llama.cpp draws for weights; measured on 2 vCPU (EPYC family 26): 13 ms per token of "
-"253 MB."""
+"""Bytes/s that llama.cpp draws for weights; measured on 2 vCPU (EPYC family 26): 13 ms per token of 253
+MB."""
 CPU_FLOPS_PER_THREAD = 64e9
 """FLOP/s of one AVX2 thread in quantised matrix products; measured: prefill 620 tokens/s on 2 threads."""
 CPU_BAND = 0.45

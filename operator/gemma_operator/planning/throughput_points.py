@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
-from gemma_operator.planning.logged import LogRow, accelerator_of, scheme_of
+from gemma_operator.planning.logged import LogRow, accelerator_of, number, scheme_of
 from gemma_operator.planning.throughput import Interval, Load, Machine, Speed, gpu_speed
 
 ANCHORS = {"qwen3-32b": "anchor-qwen3-32b", "llama-3.3-70b-instruct": "anchor-llama-3.3-70b"}
@@ -65,7 +65,7 @@ def _predict(row: LogRow, catalog: Catalog) -> SpeedPrediction:
     load = _load(row)
     if scheme is None or load is None:
         return SpeedPrediction(row, "not predicted: precision or load unknown", logged, None)
-    machine = Machine(found[1], engine, int(row["n_gpu"] or 1))
+    machine = Machine(found[1], engine, int(number(row["n_gpu"]) or 1))
     speed = gpu_speed(catalog, body, scheme, machine, load)
     predicted = speed.per_request if metric == "tokens/s per request" else speed.total
     return SpeedPrediction(row, metric, logged, predicted, speed)
@@ -85,9 +85,8 @@ def _logged(row: LogRow) -> tuple[float | None, str]:
         ("tok_s_per_user", 1.0, "tokens/s per request"),
         ("output_tok_s_total", 1.0, "tokens/s in all"),
     ):
-        try:
-            value = float(row[column])
-        except ValueError:
+        value = number(row.get(column, ""))
+        if not value:
             continue
         return (-scale / value if scale < 0 else value), metric
     return None, "nothing logged"
@@ -101,7 +100,9 @@ def _load(row: LogRow) -> Load | None:
     capped = re.search(r"max_num_seqs=(\d+)", row.get("notes", ""))
     if capped:
         concurrency = min(concurrency, int(capped[1]))
-    return Load(concurrency, _tokens(row["isl"], DEFAULT_PROMPT), _tokens(row["osl"], DEFAULT_ANSWER))
+    return Load(
+        concurrency, _tokens(row.get("isl", ""), DEFAULT_PROMPT), _tokens(row.get("osl", ""), DEFAULT_ANSWER)
+    )
 
 
 def _tokens(text: str, default: int) -> int:

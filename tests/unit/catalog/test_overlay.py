@@ -1,5 +1,5 @@
-"""A platform team's own rows: they win over the shipped ones, or the whole overlay is refused with the "
-"place."""
+"""A platform team's own rows: they win over the shipped ones, or the whole overlay is refused with the
+place."""
 
 import pytest
 from tests.support.planning import planned, refused, spec

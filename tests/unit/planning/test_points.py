@@ -1,11 +1,13 @@
-"""The planner held against other people's logs (tests/data/planning): the bounds that docs/sizing.md "
-"promises."""
+"""The planner held against other people's logs (tests/data/planning): the bounds that docs/sizing.md
+promises."""
 
 import csv
 import statistics
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.planning import CATALOG
 
 from gemma_operator.planning.logged import LogRow, start_of
@@ -14,9 +16,8 @@ from gemma_operator.planning.throughput_points import SpeedPrediction, predict_t
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "planning"
 MANIFEST_THAT_CANNOT_RUN = "P190"
-"""A published manifest, not a measurement: 31B BF16 on 4 x L4 at 0.80 with 131,072 tokens. Weights "
-"leave 2.6 GiB per
-card, and one request needs 2.8 GiB with the smallest step, before any overhead."""
+"""A published manifest, not a measurement: 31B BF16 on 4 x L4 at 0.80 with 131,072 tokens. Weights leave 2.6
+GiB per card, and one request needs 2.8 GiB with the smallest step, before any overhead."""
 
 
 def rows(name: str) -> list[LogRow]:
@@ -114,13 +115,18 @@ def test_a_row_takes_version_memory_and_steps_from_itself() -> None:
 
 
 def test_a_model_that_is_not_gemma_is_not_guessed_at() -> None:
-    row = {
-        "model": "Qwen/Qwen3-32B",
-        "precision": "fp8",
-        "gpu": "H100",
-        "metric": "weights_loaded",
-        "value": "1",
-    }
+    row = {**rows("memory-points.csv")[0], "model": "Qwen/Qwen3-32B"}
     (prediction,) = predict_memory([row], CATALOG)
     assert prediction.predicted is None
     assert prediction.basis == "the catalogue has no such model"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_rows_with_missing_or_strange_cells_are_answered_all_the_same(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["memory-points.csv", "throughput-points.csv"]))
+    row = dict(data.draw(st.sampled_from(rows(name))))
+    for column in data.draw(st.sets(st.sampled_from(sorted(row)))):
+        row[column] = data.draw(st.sampled_from(["", "~12", "n/a", "1", "0", "vLLM 0.33.1", "H100 x 2"]))
+    predict = predict_memory if name.startswith("memory") else predict_throughput
+    assert len(predict([row], CATALOG)) == 1
