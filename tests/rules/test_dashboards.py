@@ -9,7 +9,7 @@ from google.cloud.monitoring_dashboard_v1 import Dashboard
 from gemma_monitoring.__main__ import stale
 from gemma_monitoring.dashboards import BOARDS, cloud_monitoring, dashboard_files
 from gemma_monitoring.dashboards.grafana import UNITS
-from gemma_monitoring.dashboards.model import COLUMNS, Board, Panel, Shape
+from gemma_monitoring.dashboards.model import COLUMNS, GPU, Board, Panel, Shape
 from gemma_monitoring.promql import selectors
 from gemma_monitoring.registry import SERIES, TARGET_LABELS
 from gemma_monitoring.rules import GROUPS
@@ -78,7 +78,7 @@ def test_panels_of_gpu_metrics_are_marked_and_only_those() -> None:
         names = [selector.name or "" for selector in selectors(expr)]
         return any(needs_gpu(recorded[n]) if n in recorded else SERIES[n].needs_gpu for n in names)
 
-    assert [panel.title for _, panel in PANELS if panel.needs_gpu] == [
+    assert [panel.title for _, panel in PANELS if panel.needs == GPU] == [
         panel.title for _, panel in PANELS if any(needs_gpu(query.expr) for query in panel.queries)
     ]
 

@@ -3,6 +3,7 @@
 from gemma_monitoring.dashboards.model import (
     ENDPOINT,
     NAME,
+    SCALING,
     Board,
     Panel,
     Query,
@@ -45,6 +46,7 @@ AUTOSCALING = Board(
                     ),
                     Shape.STATES,
                     12,
+                    needs=SCALING,
                 ),
             ),
         ),

@@ -1,6 +1,16 @@
 """The door: admission and safety."""
 
-from gemma_monitoring.dashboards.model import ENDPOINT, NAME, Board, Panel, Query, Section, Shape, Unit
+from gemma_monitoring.dashboards.model import (
+    ENDPOINT,
+    NAME,
+    SAFETY,
+    Board,
+    Panel,
+    Query,
+    Section,
+    Shape,
+    Unit,
+)
 
 GATEWAY = Board(
     "gemma-gateway",
@@ -55,6 +65,7 @@ GATEWAY = Board(
                     ),
                     Shape.STACKED,
                     12,
+                    needs=SAFETY,
                 ),
                 Panel(
                     "Blocked by policy",
@@ -69,6 +80,7 @@ GATEWAY = Board(
                     ),
                     Shape.STACKED,
                     12,
+                    needs=SAFETY,
                 ),
             ),
         ),

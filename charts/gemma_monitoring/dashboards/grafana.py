@@ -111,7 +111,7 @@ def _drawn(panel: Panel) -> Drawn:
 
 
 def _description(panel: Panel) -> str:
-    return f"{panel.description} Needs a GPU." if panel.needs_gpu else panel.description
+    return f"{panel.description} Needs {panel.needs}." if panel.needs else panel.description
 
 
 def _target(letter: str, query: Query, shape: Shape) -> prometheus.Dataquery:

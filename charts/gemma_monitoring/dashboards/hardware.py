@@ -2,15 +2,16 @@
 
 from gemma_monitoring.dashboards.model import (
     ENDPOINT,
+    GPU,
     NAME,
     NAMESPACE,
+    PRICE,
     Board,
     Panel,
     Query,
     Section,
     Shape,
     Unit,
-    per_endpoint,
     stat,
 )
 
@@ -23,7 +24,7 @@ def _gpu(title: str, description: str, unit: Unit, record: str, threshold: float
         description,
         unit,
         (Query(f"{record}{{{ENDPOINT}}}", _GPU),),
-        needs_gpu=True,
+        needs=GPU,
         threshold=threshold,
     )
 
@@ -71,12 +72,14 @@ HARDWARE = Board(
                     Unit.MONEY,
                     (Query(f"gemma:hourly_cost:max{{{ENDPOINT}}}", NAME),),
                     Shape.STACKED,
+                    needs=PRICE,
                 ),
-                per_endpoint(
+                Panel(
                     "Cost per million tokens",
                     "Falls with load: an idle accelerator costs as much as a busy one.",
                     Unit.MONEY,
-                    f"gemma:cost_per_million_tokens:rate5m{{{ENDPOINT}}}",
+                    (Query(f"gemma:cost_per_million_tokens:rate5m{{{ENDPOINT}}}", NAME),),
+                    needs=PRICE,
                 ),
                 Panel(
                     "Accelerators by type",
@@ -112,7 +115,7 @@ HARDWARE = Board(
                         ),
                     ),
                     width=12,
-                    needs_gpu=True,
+                    needs=GPU,
                 ),
                 Panel(
                     "Host memory",
@@ -192,7 +195,7 @@ HARDWARE = Board(
                             NAME,
                         ),
                     ),
-                    needs_gpu=True,
+                    needs=GPU,
                 ),
             ),
         ),

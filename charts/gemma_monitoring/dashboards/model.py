@@ -13,6 +13,13 @@ NAME = "{{namespace}}/{{model}}"
 """Legend of a series per endpoint."""
 
 
+GPU = "a GPU"
+PRICE = "a price of the accelerator"
+SCALING = "spec.scaling"
+SAFETY = "spec.safety"
+"""What panels may need."""
+
+
 class Shape(StrEnum):
     """How a panel draws."""
 
@@ -51,7 +58,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. `needs_gpu`: empty on a machine without one, and listed as such where panels are proved."""
+    """One panel."""
 
     title: str
     description: str
@@ -60,7 +67,8 @@ class Panel:
     shape: Shape = Shape.TIMESERIES
     width: int = 8
     height: int = 8
-    needs_gpu: bool = False
+    needs: str = ""
+    """What it is empty without, such as GPU; a live run without that may leave it empty, and no other."""
     threshold: float | None = None
     """Drawn in red from here on."""
 
@@ -92,7 +100,8 @@ class Board:
 
 def stat(title: str, description: str, unit: Unit, expr: str, width: int = 4) -> Panel:
     """One number."""
-    return Panel(title, description, unit, (Query(expr, title),), Shape.STAT, width, 4)
+    needs = PRICE if unit is Unit.MONEY else ""
+    return Panel(title, description, unit, (Query(expr, title),), Shape.STAT, width, 4, needs)
 
 
 def per_endpoint(title: str, description: str, unit: Unit, expr: str, legend: str = NAME) -> Panel:
