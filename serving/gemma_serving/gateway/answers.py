@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import time
@@ -21,6 +22,7 @@ from gemma_serving.gateway.access.limits import Grant
 from gemma_serving.gateway.errors import ApiError
 from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.metrics import Metrics
+from gemma_serving.gateway.quality import Sample
 from gemma_serving.gateway.safety.filters import OutputFilter
 from gemma_serving.gateway.sequences import Batch, Job, Run
 from gemma_serving.gateway.views import View
@@ -107,6 +109,8 @@ class Order:
     choices_per_prompt: int = 1
     stream: bool = False
     output_filter: OutputFilter | None = None
+    sample: Sample | None = None
+    """Question and reference, where answers are sampled."""
 
 
 @dataclass(slots=True)
@@ -133,6 +137,7 @@ class Answer(Response):
         self._engine = gateway.engine
         self._access = gateway.access
         self._record = gateway.record
+        self._quality = gateway.quality
         self._order = order
         self._view = view
         self._timing = Timing(gateway.engine.metrics)
@@ -156,6 +161,8 @@ class Answer(Response):
             seconds = self._timing.ended(outcome)
             self._record.add(outcome, seconds, self._timing.ttft_seconds, self._spent.completion)
             self._book(outcome)
+            if outcome == "success":
+                self._offer_sample()
             await grant.settle(self._spent.prompt + self._spent.completion)
 
     def _book(self, outcome: str) -> None:
@@ -164,6 +171,12 @@ class Answer(Response):
         totals.rejected += outcome == "rejected"
         totals.prompt_tokens += self._spent.prompt
         totals.completion_tokens += self._spent.completion
+
+    def _offer_sample(self) -> None:
+        """After the answer is out: scoring must not be in its way."""
+        if self._quality is not None and self._order.sample is not None:
+            for text in self._view.texts():
+                self._quality.offer(dataclasses.replace(self._order.sample, answer=text))
 
     def _run(self) -> Run:
         return Run(self._engine, self._order.consumer.name, self._order.jobs)

@@ -19,6 +19,7 @@ from gemma_serving.gateway.health import EngineHealth
 from gemma_serving.gateway.media.loading import MediaLoader
 from gemma_serving.gateway.metrics import Metrics
 from gemma_serving.gateway.prompts import PromptFormat, format_of
+from gemma_serving.gateway.quality import Quality
 from gemma_serving.gateway.record import Record
 from gemma_serving.gateway.safety.filters import Safety
 from gemma_serving.gateway.schema.base import SamplingBody
@@ -37,6 +38,7 @@ class Gateway:
     safety: Safety
     media: MediaLoader
     prompt_format: PromptFormat
+    quality: Quality | None
     record: Record = field(default_factory=Record)
     started_at: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds."""
@@ -109,4 +111,5 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     access, safety = Access(config.access, metrics), Safety(config.safety, metrics)
     prompt_format = format_of(config.family, Path(config.weights_path))
     media = MediaLoader(config.media, config.modalities, config.variant)
-    return Gateway(config, engine, access, safety, media, prompt_format)
+    quality = None if config.quality is None else Quality(config.quality.sample_percent, metrics, safety)
+    return Gateway(config, engine, access, safety, media, prompt_format, quality)

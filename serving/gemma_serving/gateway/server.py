@@ -88,6 +88,8 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
     tasks = [asyncio.create_task(work) for work in (public.serve(), admin.serve(), monitor.run())]
     # Watchers end at once where there is nothing to watch: no reason to stop serving.
     watchers = [asyncio.create_task(gateway.safety.watch())]
+    if gateway.quality is not None:
+        tasks.append(asyncio.create_task(gateway.quality.run()))
     if gateway.access.keys is not None:
         watchers.append(asyncio.create_task(gateway.access.keys.watch()))
     waiter = asyncio.create_task(told.wait())

@@ -45,6 +45,10 @@ class View(Protocol):
         """The whole answer, once every choice ended."""
         ...
 
+    def texts(self) -> list[str]:
+        """The text of each choice, once it ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -145,6 +149,10 @@ class ChatView:
         """The whole answer."""
         choices = [self._whole(index) for index in range(len(self._choices))]
         return {**self._envelope.of("chat.completion"), "choices": choices, "usage": self._usage.to_json()}
+
+    def texts(self) -> list[str]:
+        """The text of each choice."""
+        return ["".join(choice.content) for choice in self._choices]
 
     def _whole(self, index: int) -> dict[str, Any]:
         choice = self._choices[index]
@@ -247,6 +255,10 @@ class CompletionView:
             for i, c in enumerate(self._choices)
         ]
         return {**self._envelope.of(self.KIND), "choices": choices, "usage": self._usage.to_json()}
+
+    def texts(self) -> list[str]:
+        """The text of each choice."""
+        return ["".join(choice.text) for choice in self._choices]
 
     def _event(self, index: int, text: str, logprobs: Any = None, reason: str | None = None) -> bytes:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}

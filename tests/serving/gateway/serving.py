@@ -78,6 +78,8 @@ def running(given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = 
         listeners.append(listener(make_admin_app(gateway, "http://127.0.0.1:1/metrics"), "127.0.0.1", 0))
         health = Monitor(upstream, gateway.engine.health, lambda: not gateway.engine.admission.running)
         watching = [asyncio.create_task(work) for work in (health.run(), gateway.safety.watch())]
+        if gateway.quality is not None:
+            watching.append(asyncio.create_task(gateway.quality.run()))
         serving = asyncio.gather(listeners[0].serve([public]), listeners[1].serve([admin]))
         ready.set()
         await serving

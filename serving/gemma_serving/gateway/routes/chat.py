@@ -13,6 +13,7 @@ from gemma_serving.gateway.access.keys import Consumer
 from gemma_serving.gateway.answers import Answer, Order
 from gemma_serving.gateway.gateway import Gateway
 from gemma_serving.gateway.prompts import conversation_from, texts_of
+from gemma_serving.gateway.quality import Sample
 from gemma_serving.gateway.routes.body import read_body
 from gemma_serving.gateway.schema.base import parse
 from gemma_serving.gateway.schema.chat import ChatRequest
@@ -57,8 +58,9 @@ async def chat_completions(request: Request) -> Response:
     ]
     view = ChatView(envelope, [tools.parser() for _ in jobs], bool(body.logprobs))
     reserve = gateway.estimate_tokens([prompt], answer_tokens, len(jobs))
+    sample = Sample(question, "", (body.metadata or {}).get("reference_answer"))
     output_filter = gateway.safety.output_filter(question)
-    order = Order(consumer, jobs, reserve, len(jobs), bool(body.stream), output_filter)
+    order = Order(consumer, jobs, reserve, len(jobs), bool(body.stream), output_filter, sample)
     return Answer(gateway, order, view)
 
 

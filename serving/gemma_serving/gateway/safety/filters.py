@@ -39,11 +39,12 @@ class Safety:
             BlockedTerms(()) if self._terms_path is None else BlockedTerms(read_terms(self._terms_path))
         )
         self._seen = self._state()
-        self._guard = _guard(self._config)
+        self.guard = _guard(self._config)
+        """The judge, where there is one."""
 
     def output_filter(self, question: str) -> OutputFilter | None:
         """A filter for one request's answers; None where answers are not checked."""
-        if "Output" not in self._config.stages or not (self._terms_path or self._guard):
+        if "Output" not in self._config.stages or not (self._terms_path or self.guard):
             return None
         return OutputFilter(self, question)
 
@@ -84,7 +85,7 @@ class Safety:
     @property
     def guarded(self) -> bool:
         """Whether a guard judges."""
-        return self._guard is not None
+        return self.guard is not None
 
     async def watch(self) -> None:
         """Reload the terms whenever their folder changes, until cancelled."""
@@ -108,10 +109,10 @@ class Safety:
 
     async def ask_guard(self, stage: str, question: str, answer: str) -> None:
         """Raises ApiError where the guard finds a violation, or gives no judgement."""
-        if self._guard is None:
+        if self.guard is None:
             return
         try:
-            policy = await self._guard.violated(stage, question, answer)
+            policy = await self.guard.violated(stage, question, answer)
         except GuardError as error:
             passes = self._config.on_guard_failure == "Open"
             self._count(stage, "guard", "failed_open" if passes else "failed_closed")
