@@ -119,12 +119,13 @@ def independent_cache_bytes(plan: Plan) -> int:
     body = CATALOG.architectures[variant.architecture or ""]
     window = min(body.sliding_window or plan.context_length, plan.context_length)
     ranks = plan.tensor_parallel_size
+    element = 1 if plan.precision is Precision.NVFP4 else 2
     total = 0
     for layers, heads, size, tokens in (
         (body.own_layers.local, body.kv_heads.local, body.head_size.local, window),
         (body.own_layers.global_, body.kv_heads.global_, body.head_size.global_, plan.context_length),
     ):
-        total += layers * 2 * max(1, -(-heads // ranks)) * size * 2 * tokens
+        total += layers * 2 * max(1, -(-heads // ranks)) * size * element * tokens
     return total
 
 

@@ -279,6 +279,8 @@ class Scheme(Row):
     """Type of a second copy of the embedding that the file carries for the output."""
     output_table_loaded: bool = False
     """The engine keeps that second copy rather than tying it."""
+    kv_cache_bytes: PositiveCount = 2
+    """Bytes per element of the cache that the checkpoint asks for: 1 where it carries FP8 scales."""
     gguf: bool = False
     """Types fall back by row length and mix by layer as llama.cpp's quantiser does."""
 

@@ -57,6 +57,8 @@ def _vllm(fit: GpuFit, wish: Wish) -> dict[str, Any]:
         "gpu_memory_utilization": fit.setup.utilization,
         "dtype": "float16" if fit.checkpoint.precision is Precision.FP16 else "bfloat16",
     }
+    if fit.setup.kv_element_bytes == 1:
+        arguments["kv_cache_dtype"] = "fp8"
     limits = media_limits(fit, wish)
     if limits:
         arguments["limit_mm_per_prompt"] = limits

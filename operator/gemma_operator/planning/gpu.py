@@ -150,6 +150,7 @@ def _setup(wish: Wish, placement: Placement, count: int, step: tuple[int, int]) 
         utilization=UTILIZATION,
         batched_tokens=tokens,
         max_sequences=wish.concurrency or sequences,
+        kv_element_bytes=placement.catalog.schemes[placement.checkpoint.scheme].kv_cache_bytes,
         images="image" in wish.variant.modalities and placement.version.engine is EngineName.VLLM,
         adapters=wish.adapters,
         adapter_rank=wish.adapter_rank,

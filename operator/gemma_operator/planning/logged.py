@@ -91,7 +91,7 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
         stated_tokens: max_num_batched_tokens that another row of the same start states.
     """
     model = row["model"].split("/")[-1].strip().lower()
-    key = next((k for k in (model, f"{model}-it", f"{model}-pt") if catalog.variant(k) is not None), None)
+    key = _variant_key(model, catalog)
     variant = catalog.variant(key) if key else None
     if key is None or variant is None or variant.architecture is None:
         return None
@@ -120,12 +120,30 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
         utilization=number(row.get("gpu_mem_util", "")),
         batched_tokens=stated_tokens
         or _batched(device, a100, version, variant.architecture in PREFIX_LM and images),
-        kv_element_bytes=1 if "fp8" in row.get("kv_dtype", "").lower() else 2,
+        kv_element_bytes=_kv_bytes(row.get("kv_dtype", "").lower(), scheme, catalog),
         text_only=text_only,
         images=images,
         drafter="mtp" in engine_text,
         eager="eager" in row.get("metric", ""),
     )
+
+
+def _variant_key(model: str, catalog: Catalog) -> str | None:
+    """The served variant of a name, its form added or a suffix such as `-qat` taken off."""
+    names = (model, f"{model}-it", f"{model}-pt")
+    longer = sorted((key for key in catalog.variants if model.startswith(f"{key}-")), key=len, reverse=True)
+    for key in (*names, *longer):
+        row = catalog.variant(key)
+        if row is not None and row.refusal is None:
+            return key
+    return None
+
+
+def _kv_bytes(stated: str, scheme: str | None, catalog: Catalog) -> int:
+    """Bytes per element of the cache: as the row says, else as the checkpoint asks for."""
+    if "fp8" in stated:
+        return 1
+    return 2 if stated or scheme is None else catalog.schemes[scheme].kv_cache_bytes
 
 
 def accelerator_of(text: str, catalog: Catalog) -> tuple[str, Accelerator] | None:
@@ -174,9 +192,8 @@ def _version(text: str, catalog: Catalog) -> tuple[tuple[int, ...], bool]:
     match = re.search(r"(\d+\.\d+[\d.a-z]*)", text)
     if match:
         return version_tuple(match[1]), True
-    month = re.search(r"\b([a-z]{3})[a-z]* 20(\d\d)\b", text)
-    if month and month[1] in MONTHS:
-        tag = f"{month[2]}.{MONTHS.index(month[1]) + 1:02}"
+    tag = _month(text)
+    if tag is not None:
         dated = [
             row.version
             for row in catalog.engines
@@ -185,6 +202,15 @@ def _version(text: str, catalog: Catalog) -> tuple[tuple[int, ...], bool]:
         if dated:
             return version_tuple(dated[0]), False
     return ASSUMED_VERSION, False
+
+
+def _month(text: str) -> str | None:
+    """Year and month of a date in a text, as Triton's tags write it: `26.06`."""
+    named = re.search(r"\b([a-z]{3})[a-z]* 20(\d\d)\b", text)
+    if named and named[1] in MONTHS:
+        return f"{named[2]}.{MONTHS.index(named[1]) + 1:02}"
+    written = re.search(r"\b20(\d\d)-(\d\d)\b", text)
+    return f"{written[1]}.{written[2]}" if written else None
 
 
 def _scheme(precision: str, architecture: str, catalog: Catalog) -> tuple[str | None, bool]:
@@ -201,7 +227,7 @@ def _scheme(precision: str, architecture: str, catalog: Catalog) -> tuple[str | 
         scheme, known = "w4a16_g128", False
     if scheme == "nvfp4":
         rows = {"gemma-4-31b": "nvfp4_mlp", "gemma-4-26b-a4b": "nvfp4_experts"}
-        scheme = rows.get(architecture, "nvfp4_linear")
+        scheme = "nvfp4_linear" if "redhat" in precision else rows.get(architecture, "nvfp4_linear")
     return (scheme if scheme in catalog.schemes else None), known
 
 

@@ -26,7 +26,8 @@ UNITS = {"GiB": GIB, "GB": 10**9, "MiB": MIB, "MB": 10**6, "bytes": 1}
 VENDOR_OVERHEAD = 1.2
 """Google's Gemma 4 memory table multiplies the 16-, 8- and 4-bit sizes by this (its own note: about 20 %)."""
 VENDOR_BITS = {"bf16": 16, "sfp8": 8, "q4_0": 4}
-UNITLESS = ("fits", "max_concurrency", "kv_cache_tokens", "kv_cache_tokens_eager")
+UNITLESS = ("fits", "max_concurrency", "kv_cache_tokens", "num_gpu_blocks")
+"""Beginnings of the metrics that are counts."""
 SMALLEST_STEP = (512, 4)
 """A row that only says `fits` is given the smallest step a plan would choose."""
 FALLBACK_CONTEXT = 8192
@@ -126,7 +127,7 @@ def _predict(
     if start is None:
         return Prediction(row, None, "the catalogue has no such model")
     metric = row["metric"]
-    if row["unit"] not in UNITS and metric not in UNITLESS:
+    if row["unit"] not in UNITS and not metric.startswith(UNITLESS):
         return Prediction(row, None, f"not modelled: unit {row['unit']}")
     if metric == "memory_to_load":
         return _vendor_table(row, start, catalog)
@@ -221,7 +222,7 @@ def _start_prediction(
         return _fits(row, start, setup)
     pool = demand.pool_bytes + _dropped_bytes(start, row, catalog) // start.tensor_parallel_size
     basis = "KV memory from the card" if start.checkpoint_known else "KV memory from the card, unknown recipe"
-    if row["metric"] not in UNITLESS:
+    if not row["metric"].startswith(UNITLESS):
         return _memory(row, start, demand, pool, basis)
     known = logged.get(_start_key(row, True)) or logged.get(_start_key(row, False)) or _noted_kv_bytes(row)
     if known:
@@ -254,11 +255,13 @@ def _capacity(row: LogRow, start: LoggedStart, cache: KvCache, pool: int, answer
         return replace(answer, predicted=pool / cache.specs.full_bytes(1, start.kv_element_bytes))
     if start.engine == "vllm-full" and isinstance(cache, VllmCache):
         cache = replace(cache, hybrid=False, base_block=1)
+    if row["metric"].startswith("num_gpu_blocks") and isinstance(cache, VllmCache) and cache.hybrid:
+        return replace(answer, predicted=float(max(0, pool) // cache.block_bytes))
     derived = isinstance(cache, VllmCache) and cache.derived_tokens and cache.hybrid
     if start.context is None and derived:
         return replace(answer, basis="the row does not say the context length")
     capacity = cache.capacity(max(0, pool), start.context or FALLBACK_CONTEXT)
-    value = capacity.concurrency if row["metric"] == "max_concurrency" else float(capacity.tokens)
+    value = capacity.concurrency if row["metric"].startswith("max_concurrency") else float(capacity.tokens)
     return replace(answer, predicted=value, terms={**answer.terms, "KV pool": pool / GIB})
 
 

@@ -87,6 +87,22 @@ def test_vllm_arguments_say_what_the_plan_decided() -> None:
     assert plan.modalities == ("text", "image", "video")
 
 
+def test_a_checkpoint_with_fp8_scales_halves_the_cache() -> None:
+    def request_bytes(precision: str) -> float:
+        plan = planned(
+            spec(
+                "gemma-4-31b-it",
+                model={"precision": precision},
+                hardware={"accelerator": "nvidia-b200"},
+                capacity={"maxConcurrentRequests": 1},
+            )
+        )
+        assert ("kv_cache_dtype" in plan.engine_arguments) == (precision == "NVFP4")
+        return plan.memory.kv_cache_bytes
+
+    assert request_bytes("NVFP4") == request_bytes("BF16") / 2
+
+
 def test_media_that_no_step_can_take_in_are_not_promised() -> None:
     plan = planned(spec("gemma-4-31b-it", hardware={"accelerator": "nvidia-l4", "count": 2}))
     assert plan.engine_arguments["max_num_batched_tokens"] < 2496
