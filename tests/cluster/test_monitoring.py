@@ -33,6 +33,7 @@ LOAD_SECONDS = 60
 CALLERS = 6
 SLOTS = 2
 QUEUE = 2
+MOST_SERIES = 300
 OBJECTIVES = {
     "timeToFirstTokenP95Seconds": 60,
     "timePerOutputTokenP95Seconds": 10,
@@ -127,6 +128,16 @@ def test_every_declared_metric_is_emitted_with_its_type_and_labels(live: Live) -
         labels = {label for each in series for label, _ in each} - {"__name__"}
         assert metric.labels <= labels, name
         assert labels <= metric.labels | TARGET_LABELS, name
+
+
+def test_a_serving_pod_has_at_most_300_series(live: Live) -> None:
+    sizes = live.prometheus.api.instant('max_over_time(scrape_samples_scraped{job="serving"}[5m])')
+    seconds = live.prometheus.api.instant(
+        'quantile_over_time(0.5, scrape_duration_seconds{job="serving"}[5m])'
+    )
+    print(f"series per serving pod {sorted(sizes.values())}, scrape {sorted(seconds.values())} s (median)")
+    assert sizes
+    assert max(sizes.values()) <= MOST_SERIES
 
 
 def test_nothing_but_the_overload_alerts(live: Live) -> None:

@@ -5,6 +5,8 @@ from gemma_monitoring.rules.model import BY_ENDPOINT, ON_ENDPOINT, Group, Record
 
 INTERVAL = "30s"
 SLOW_INTERVAL = "1m"
+SHORTEST_BUDGET_SECONDS = 600
+"""Of a first start, as the startup probe has it: images and weights come over the network, once."""
 BURN_WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 """Long and short windows of the multi-window burn alerts (SRE workbook, chapter 5, table 5-8)."""
 UNAVAILABLE = f'reason=~"{"|".join(UNAVAILABLE_REASONS)}"'
@@ -79,7 +81,7 @@ ENDPOINTS = Group(
         Recording(
             "gemma:startup_budget:seconds",
             f"""2 * max_over_time(gemma:startup_last_seconds:max[7d])
-            or {ON_ENDPOINT} 3 * gemma:startup_predicted_seconds:max""",
+            or {ON_ENDPOINT} clamp_min(3 * gemma:startup_predicted_seconds:max, {SHORTEST_BUDGET_SECONDS})""",
         ),
     ),
 )
