@@ -23,10 +23,10 @@ APPLY_PATCH = "application/apply-patch+yaml"
 REQUEST_TIMEOUT_SECONDS = 30.0
 """The API server's own limit for a request that is not a watch is 60 s; a healthy one answers within 1 s."""
 CONNECT_TIMEOUT_SECONDS = 10.0
-SILENCE_TIMEOUT_SECONDS = 75.0
-"""A watch on which nothing, not even the bookmark that comes about every 60 s, was heard is dead."""
-CONNECTIONS = 64
-"""Watches (one per kind and namespace) plus one per worker, with room."""
+SILENCE_TIMEOUT_SECONDS = 90.0
+"""A watch on which nothing was heard, not even the bookmark that comes about every 60 s, is opened anew."""
+NO_LIMIT = 0
+"""Of connections: watches hold one for each kind and namespace, and workers are few anyway."""
 _CHUNK_BYTES = 1 << 16
 
 
@@ -65,7 +65,7 @@ class ApiServer:
     """A connection to one API server."""
 
     def __init__(self, configuration: Configuration, observer: Observer) -> None:
-        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.connection_pool_maxsize = NO_LIMIT
         self._configuration = configuration
         self._client = ApiClient(configuration)
         self._client.user_agent = f"gemma-operator/{__version__}"
@@ -110,14 +110,13 @@ class ApiServer:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
         response = await self._open(request, timeout)
         try:
-            document = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnavailableError(f"{request}: the answer broke off: {error!r}") from error
-        manifest: Manifest = json.loads(document)
+            manifest: Manifest = json.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise UnavailableError(f"{request}: no whole answer: {error!r}") from error
         return manifest
 
     async def watch(self, request: Request, opened: Callable[[], None]) -> AsyncIterator[Manifest]:
-        """Yield a watch's events until the server ends it. Raises ClusterError, also after a long silence.
+        """Yield a watch's events until the server ends it or falls silent. Raises ClusterError.
 
         `opened` is called once the server has agreed to tell of events, of which there may be none for long.
         """
@@ -132,7 +131,9 @@ class ApiServer:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     yield json.loads(line)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError:
+            return  # silent: perhaps dead, perhaps only quiet; the caller opens it anew
+        except (aiohttp.ClientError, ValueError) as error:
             raise UnavailableError(f"{request}: the watch broke off: {error!r}") from error
         finally:
             response.close()

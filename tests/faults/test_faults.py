@@ -1,0 +1,99 @@
+"""Whatever fails on the way, the end is the one of an undisturbed run. `FAULT_PLANS`: how many are tried."""
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.fleet import Fleet, State
+from faults.proxy import WatchFault, WriteFault
+from gemma_devcluster.cluster import Cluster
+
+pytestmark = pytest.mark.cluster
+
+PLANS = int(os.environ.get("FAULT_PLANS", "40"))
+FLEET_SIZE = 20
+"""Lives lived at once: the time goes into waiting for retries."""
+FAULTS_PER_PLAN = 4
+WATCH_FAULTS = 12
+LIFE_WRITES = 20
+"""About as many writes does an undisturbed life take; faults beyond the last one do not happen."""
+REFERENCE = "plan-999"
+PASSING = [fault for fault in WriteFault if not fault.name.startswith("KILL")]
+KILLS = (WriteFault.KILL_BEFORE, WriteFault.KILL_AFTER)
+
+
+@pytest.fixture
+def namespace(control_plane: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
+    control_plane.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+    yield name
+    control_plane.kubectl.run("delete", "namespace", name, "--timeout=180s")
+
+
+async def reference(fleet: Fleet) -> State:
+    """The end of an undisturbed life."""
+    await fleet.live([REFERENCE])
+    states = await fleet.until(
+        lambda found: "Unschedulable" in found.get(REFERENCE, {}).get("GemmaDeployment/NAME", "")
+    )
+    assert "Deployment/NAME" in states[REFERENCE], fleet.operator.log
+    await fleet.delete(REFERENCE)
+    await fleet.until(lambda found: REFERENCE not in found)
+    return states[REFERENCE]
+
+
+def differences(state: State, wanted: State) -> dict[str, tuple[str | None, str | None]]:
+    return {
+        key: (state.get(key), wanted.get(key))
+        for key in state.keys() | wanted.keys()
+        if state.get(key) != wanted.get(key)
+    }
+
+
+async def compare_and_delete(fleet: Fleet, names: list[str], wanted: State) -> None:
+    """All must have come to the reference's end, and deleting must leave nothing."""
+    states = await fleet.until(lambda found: all(found.get(name) == wanted for name in names))
+    for name in names:
+        assert differences(states.get(name, {}), wanted) == {}, f"{name} under {fleet.proxy.happened}"
+    for name in names:
+        await fleet.delete(name)
+    assert await fleet.until(lambda found: not found) == {}
+
+
+@pytest.mark.parametrize("batch", range(0, PLANS, FLEET_SIZE))
+async def test_faults_of_requests_and_watches_do_not_change_the_end(
+    control_plane: Cluster, namespace: str, tmp_path: Path, batch: int
+) -> None:
+    chance = random.Random(batch)
+    names = [f"plan-{batch + number:03}" for number in range(FLEET_SIZE)]
+    async with Fleet(control_plane, namespace, tmp_path) as fleet:
+        wanted = await reference(fleet)
+        for name in names:
+            for number in chance.sample(range(1, LIFE_WRITES + 1), FAULTS_PER_PLAN):
+                fleet.proxy.faults.writes[name, number] = chance.choice(PASSING)
+        for _ in range(WATCH_FAULTS):
+            when = fleet.proxy.events + chance.randrange(1, 20 * FLEET_SIZE)
+            fleet.proxy.faults.watches[when] = chance.choice(list(WatchFault))
+        await fleet.live(names)
+        await compare_and_delete(fleet, names, wanted)
+        assert fleet.proxy.happened.total() >= FLEET_SIZE
+
+
+@pytest.mark.parametrize("moment", KILLS, ids=["before", "after"])
+async def test_killed_at_every_write_of_a_life_it_ends_the_same(
+    control_plane: Cluster, namespace: str, tmp_path: Path, moment: WriteFault
+) -> None:
+    """Plan number k is killed at its k-th write: each life in turn, since a kill meets all."""
+    async with Fleet(control_plane, namespace, tmp_path) as fleet:
+        wanted = await reference(fleet)
+        writes = fleet.proxy.writes[REFERENCE]
+        for number in range(1, writes + 1):
+            name = f"plan-{number:03}"
+            fleet.proxy.faults.writes[name, number] = moment
+            await fleet.live([name])
+            await compare_and_delete(fleet, [name], wanted)
+        assert fleet.proxy.happened[moment] == writes
