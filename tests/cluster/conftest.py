@@ -3,6 +3,7 @@
 `DEVCLUSTER_KEEP=1` leaves it up for the next run; otherwise it goes with the session, also when tests fail.
 """
 
+import hashlib
 import os
 import re
 import time
@@ -161,7 +162,8 @@ def installed() -> Iterator[Installed]:
 @pytest.fixture
 def namespace(installed: Installed, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own that enforces Pod Security `restricted`."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
+    name = f"{readable}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:6]}"
     installed.kubectl.apply([installation.namespace(name)])
     yield name
     # Nobody needs this test's streams any more, and the next test needs its cores.

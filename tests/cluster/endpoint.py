@@ -111,7 +111,7 @@ class Endpoint:
         page = httpx.get(f"http://{pod['status']['podIP']}:9090/metrics", trust_env=False).text
         samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
         return sum(
-            s.value for s in samples if s.name == "gemma_requests_total" and s.labels["outcome"] == "ok"
+            s.value for s in samples if s.name == "gemma_requests_total" and s.labels["outcome"] == "success"
         )
 
     def children(self) -> list[str]:

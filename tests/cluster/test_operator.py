@@ -1,9 +1,12 @@
 """What the operator does to the API server, counted there."""
 
+import json
+
 from cluster.conftest import Installed
 from cluster.endpoint import CONTINUATION, Endpoint, spec
 
 MAX_WRITES_PER_ENDPOINT = 9
+ROLE = "serving.gemma-operator.dev/role"
 
 
 def test_a_new_endpoint_costs_few_writes_and_no_reads(installed: Installed, endpoint: Endpoint) -> None:
@@ -42,10 +45,11 @@ def test_a_second_reconcile_writes_nothing(installed: Installed, endpoint: Endpo
 def test_a_foreign_edit_of_an_owned_field_is_put_back(endpoint: Endpoint) -> None:
     endpoint.apply(spec())
     endpoint.wait("Ready")
-    endpoint.kubectl("patch", "service", "tiny", "--type=merge", "-p", '{"spec":{"ports":[{"port":81}]}}')
     endpoint.kubectl(
-        "wait", "service/tiny", "--for=jsonpath={.spec.ports[?(@.name=='http')].port}=80", "--timeout=60s"
+        "patch", "service", "tiny", "--type=merge", "-p", json.dumps({"spec": {"selector": {ROLE: "x"}}})
     )
+    path = f"{{.spec.selector.{ROLE.replace('.', chr(92) + '.')}}}"
+    endpoint.kubectl("wait", "service/tiny", f"--for=jsonpath={path}=serving", "--timeout=60s")
 
 
 def test_labels_that_others_add_survive(endpoint: Endpoint) -> None:
