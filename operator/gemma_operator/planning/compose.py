@@ -88,7 +88,7 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             kv_cache_bytes=fit.concurrency * demand.cache.request_bytes(wish.context),
             overhead_bytes=demand.overhead_bytes,
         ),
-        host=gpu_host(wish, fit.count, size, fetched),
+        host=gpu_host(wish, fit, size, fetched),
         threads=None,
         weights=weights,
         predicted_load_seconds=load_seconds(outlook.startup),

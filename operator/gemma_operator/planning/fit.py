@@ -8,6 +8,7 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
 from gemma_operator.catalog.rows import Checkpoint
+from gemma_operator.planning.inventory import NodeOffer
 from gemma_operator.planning.kv_cache import LlamaCppCache
 from gemma_operator.planning.memory import Demand, EngineSetup
 from gemma_operator.planning.support import Verdict
@@ -26,6 +27,8 @@ class GpuFit:
     setup: EngineSetup
     demand: Demand
     concurrency: int
+    node: NodeOffer | None = None
+    """The roomiest node that offers that many; None when nothing is known of the cluster."""
 
 
 @dataclass(frozen=True, slots=True)

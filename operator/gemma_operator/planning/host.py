@@ -1,8 +1,8 @@
 """What the engine container asks of its node beside accelerators: cores, memory, disk, /dev/shm."""
 
 from gemma_operator.api.quantity import GIB, MIB
-from gemma_operator.planning.cpu import SHARED_MEMORY_BYTES
-from gemma_operator.planning.fit import CpuFit
+from gemma_operator.planning.cpu import MILLICORES, NODE_RESERVE_BYTES, SHARED_MEMORY_BYTES
+from gemma_operator.planning.fit import CpuFit, GpuFit
 from gemma_operator.planning.plan import HostResources
 from gemma_operator.planning.units import ceil_div
 from gemma_operator.planning.wish import Wish
@@ -18,6 +18,8 @@ SHARD_BYTES = 5 * GIB
 SHARED_MEMORY_PER_RANK_BYTES = GIB
 SHARED_MEMORY_LEAST_BYTES = 2 * GIB
 """Triton and NCCL advise 2 GiB or more."""
+NODE_RESERVE_MILLICORES = 500
+"""Cores of a node that go to the gateway and the node's own agents."""
 EPHEMERAL_BASE_BYTES = GIB
 """Model repository, compile caches, logs."""
 EPHEMERAL_MARGIN = 0.10
@@ -34,16 +36,30 @@ def cpu_host(fit: CpuFit, fetched_bytes: int) -> HostResources:
     )
 
 
-def gpu_host(wish: Wish, ranks: int, file_bytes: int, fetched_bytes: int) -> HostResources:
-    """Resources of a plan on accelerators; what the spec names wins."""
-    shared = max(SHARED_MEMORY_LEAST_BYTES, SHARED_MEMORY_PER_RANK_BYTES * ranks)
-    memory = GPU_HOST_BASE_BYTES + GPU_HOST_PER_RANK_BYTES * ranks + min(file_bytes, SHARD_BYTES) + shared
+def gpu_host(wish: Wish, fit: GpuFit, file_bytes: int, fetched_bytes: int) -> HostResources:
+    """Resources on accelerators. What the spec names wins; defaults stay within the cluster's nodes."""
+    shared = shared_memory_bytes(fit.count)
+    memory = least_host_bytes(fit.count) + min(file_bytes, SHARD_BYTES)
+    cpu = GPU_MILLICORES_BASE + GPU_MILLICORES_PER_RANK * fit.count
+    if fit.node is not None:
+        memory = min(memory, fit.node.memory_bytes - NODE_RESERVE_BYTES)
+        cpu = max(MILLICORES, min(cpu, fit.node.cpu_millicores - NODE_RESERVE_MILLICORES))
     return HostResources(
-        cpu_millicores=wish.cpu_millicores or GPU_MILLICORES_BASE + GPU_MILLICORES_PER_RANK * ranks,
-        memory_bytes=wish.memory_bytes or ceil_div(memory, MIB) * MIB,
+        cpu_millicores=wish.cpu_millicores or cpu,
+        memory_bytes=wish.memory_bytes or memory // MIB * MIB,
         ephemeral_storage_bytes=ephemeral_bytes(fetched_bytes),
         shared_memory_bytes=shared,
     )
+
+
+def shared_memory_bytes(ranks: int) -> int:
+    """Size of /dev/shm; memory-backed, so it counts against the container's memory."""
+    return max(SHARED_MEMORY_LEAST_BYTES, SHARED_MEMORY_PER_RANK_BYTES * ranks)
+
+
+def least_host_bytes(ranks: int) -> int:
+    """Host memory without which an engine on that many accelerators does not run."""
+    return GPU_HOST_BASE_BYTES + GPU_HOST_PER_RANK_BYTES * ranks + shared_memory_bytes(ranks)
 
 
 def ephemeral_bytes(fetched_bytes: int) -> int:

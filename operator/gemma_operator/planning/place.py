@@ -1,16 +1,18 @@
 """All attempts on one kind of hardware: engines by the support matrix, precisions and counts in order."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gemma_operator.api.quantity import gib
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Optimization, Precision
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
 from gemma_operator.catalog.rows import Checkpoint
-from gemma_operator.planning.cpu import attempt_cpu
-from gemma_operator.planning.fit import Attempt, Misfit
+from gemma_operator.planning.cpu import NODE_RESERVE_BYTES, attempt_cpu
+from gemma_operator.planning.fit import Attempt, GpuFit, Misfit
 from gemma_operator.planning.gpu import Placement, attempt_gpu, impossible_count, legal_counts
+from gemma_operator.planning.host import least_host_bytes
 from gemma_operator.planning.inventory import Inventory
 from gemma_operator.planning.plan import CPU
 from gemma_operator.planning.precision import precision_order
@@ -78,8 +80,28 @@ def on_accelerator(wish: Wish, world: World, key: str, row: Accelerator) -> Iter
     placements, refused = _placements(wish, world, key, row)
     for placement in placements:
         for count in _counts(wish, world, key, row):
-            yield attempt_gpu(wish, placement, count)
+            attempt = attempt_gpu(wish, placement, count)
+            yield _hosted(attempt, wish, world) if isinstance(attempt, GpuFit) else attempt
     yield from refused
+
+
+def _hosted(fit: GpuFit, wish: Wish, world: World) -> GpuFit | Misfit:
+    """The fit with the node it would run on; a misfit where no node has the host memory."""
+    key = fit.accelerator_key
+    offers = [one for one in world.inventory.offers if one.accelerator == key and one.count >= fit.count]
+    if not offers:
+        return fit
+    node = max(offers, key=lambda offer: (offer.memory_bytes, offer.cpu_millicores))
+    needed, room = wish.memory_bytes or least_host_bytes(fit.count), node.memory_bytes - NODE_RESERVE_BYTES
+    if needed > room:
+        return Misfit(
+            Reason.DOES_NOT_FIT,
+            f"{wish.variant_key} on {fit.count} x {key} needs {gib(needed)} GiB of host memory, the largest "
+            f"such node has {gib(room)} GiB allocatable beside the gateway; use a larger machine",
+            shortfall_bytes=1,  # the card holds it, so this is nearer than any card that does not
+            verified=True,
+        )
+    return replace(fit, node=node)
 
 
 def _counts(wish: Wish, world: World, key: str, row: Accelerator) -> tuple[int, ...]:

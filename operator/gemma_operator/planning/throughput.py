@@ -122,7 +122,7 @@ def cpu_speed(catalog: Catalog, architecture_key: str, scheme: str, threads: int
 def _speed(step: float, prompt: float, load: Load, band: float, confidence: Confidence) -> Speed:
     others = (load.concurrency - 1) / load.answer_tokens
     token = step + others * prompt
-    busy = min(BUSIEST_PREFILL, load.concurrency * prompt / (load.answer_tokens * token + prompt))
+    busy = min(BUSIEST_PREFILL, (load.concurrency - 1) * prompt / (load.answer_tokens * token + prompt))
     first = FIRST_TOKEN_SECONDS + step + prompt * (1 + busy / (2 * (1 - busy)))
     answer_seconds = first + (load.answer_tokens - 1) * token
     total = load.concurrency * load.answer_tokens / answer_seconds

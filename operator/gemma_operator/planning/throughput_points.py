@@ -96,7 +96,7 @@ def _load(row: LogRow) -> Load | None:
     numbers = re.findall(r"\d+", row["concurrency"])
     if not numbers:
         return None
-    concurrency = max(int(number) for number in numbers)
+    concurrency = max(1, *(int(one) for one in numbers))
     capped = re.search(r"max_num_seqs=(\d+)", row.get("notes", ""))
     if capped:
         concurrency = min(concurrency, int(capped[1]))
@@ -107,4 +107,4 @@ def _load(row: LogRow) -> Load | None:
 
 def _tokens(text: str, default: int) -> int:
     match = re.search(r"\d+", text)
-    return int(match[0]) if match else default
+    return max(1, int(match[0])) if match else default

@@ -1,7 +1,7 @@
 """What a plan holds: choices under Auto, engine arguments per version, host resources, cost, start-up."""
 
 import pytest
-from tests.support.planning import CATALOG, OFFLINE, Inventory, cluster, node, planned, spec
+from tests.support.planning import CATALOG, OFFLINE, Inventory, cluster, node, planned, refused, spec
 
 from gemma_operator.api.quantity import GIB, MIB
 from gemma_operator.api.v1alpha1 import EngineName, Precision
@@ -148,6 +148,26 @@ def test_disk_holds_the_weights_only_without_a_cache() -> None:
     assert "fetch" in [phase.phase for phase in own.outlook.startup if own.outlook]
     assert "fetch" not in [phase.phase for phase in shared.outlook.startup if shared.outlook]
     assert own.predicted_load_seconds == shared.predicted_load_seconds
+
+
+def l4_node(**allocatable: str) -> Inventory:
+    return cluster(node(gpu="1", labels={"cloud.google.com/gke-accelerator": "nvidia-l4"}, **allocatable))
+
+
+def test_host_defaults_stay_within_the_clusters_nodes() -> None:
+    wanted = spec("gemma-3-12b-it", hardware={"accelerator": "nvidia-l4"})
+    roomy, tight = (
+        planned(wanted, inventory=l4_node(cpu=c, memory=m)) for c, m in (("16", "64Gi"), ("4", "12Gi"))
+    )
+    assert tight.host.memory_bytes <= int(11.5 * GIB) < roomy.host.memory_bytes
+    assert (tight.host.cpu_millicores, roomy.host.cpu_millicores) == (3000, 3000)
+
+
+def test_host_memory_that_no_node_has_is_refused() -> None:
+    wanted = spec("gemma-3-12b-it", hardware={"accelerator": "nvidia-l4"})
+    assert "needs 8.00 GiB of host memory" in refused(wanted, inventory=l4_node(memory="6Gi")).message
+    asked = spec("gemma-3-12b-it", hardware={"accelerator": "nvidia-l4", "memory": "48Gi"})
+    assert "needs 48.00 GiB of host memory" in refused(asked, inventory=l4_node(memory="32Gi")).message
 
 
 def test_a_claim_is_mounted_and_nothing_fetched() -> None:
