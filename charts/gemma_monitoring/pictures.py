@@ -84,7 +84,9 @@ def draw(board: Board, answers: Mapping[Panel, Answer]) -> Figure:
         for panel in section.panels:
             if x + panel.width > COLUMNS:
                 x, y, tallest = 0, y + tallest, 0
-            _panel(figure.add_subplot(grid[y : y + panel.height, x : x + panel.width]), answers[panel])
+            # One row is left for the title of the panel below.
+            place = grid[y : y + panel.height - 1, x : x + panel.width]
+            _panel(figure.add_subplot(place), answers[panel])
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
     return figure

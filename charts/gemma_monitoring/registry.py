@@ -229,6 +229,9 @@ EXTERNAL = [
         "Host memory of a container that the kernel cannot take back.",
     ),
     MetricSpec(
+        "container_cpu_usage_seconds_total", C, frozenset(), Emitter.CADVISOR, "CPU seconds of a container."
+    ),
+    MetricSpec(
         "container_cpu_cfs_throttled_periods_total",
         C,
         frozenset(),

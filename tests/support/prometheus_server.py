@@ -154,7 +154,7 @@ def _kubelet(folder: Path, kubeconfig: Path, server: str) -> dict[str, Any]:
         "metric_relabel_configs": [
             {
                 "source_labels": ["__name__"],
-                "regex": "container_memory_working_set_bytes|container_cpu_cfs_throttled_periods_total",
+                "regex": "container_memory_working_set_bytes|container_cpu_usage_seconds_total",
                 "action": "keep",
             }
         ],

@@ -29,6 +29,19 @@ def _gpu(title: str, description: str, unit: Unit, record: str, threshold: float
     )
 
 
+def _of_pods(metric: str, window: str = "") -> str:
+    """Of serving pods, from their containers, or from the pod where the kubelet does not tell those apart."""
+
+    def selected(container: str) -> str:
+        series = f'{metric}{{{NAMESPACE}, pod!="", {container}}}{window}'
+        return f"rate({series})" if window else series
+
+    whole = selected('container=""')
+    parts = selected('container!~"|POD"')
+    by_pod = f"sum by (namespace, pod) ({parts}) or max by (namespace, pod) ({whole})"
+    return f"({by_pod}) * on (namespace, pod) group_left (model) gemma:pod:info{{{ENDPOINT}}}"
+
+
 HARDWARE = Board(
     "gemma-hardware",
     "Gemma / Hardware and cost",
@@ -119,30 +132,16 @@ HARDWARE = Board(
                 ),
                 Panel(
                     "Host memory",
-                    "Working set of the pods' containers (kubelet).",
+                    "Working set of the serving pods (kubelet).",
                     Unit.BYTES,
-                    (
-                        Query(
-                            f"""sum by (namespace, pod, container) (
-                            container_memory_working_set_bytes{{{NAMESPACE},
-                            container=~"triton|gateway"}})""",
-                            "{{pod}} {{container}}",
-                        ),
-                    ),
+                    (Query(_of_pods("container_memory_working_set_bytes"), "{{pod}}"),),
                     width=12,
                 ),
                 Panel(
-                    "CPU throttling",
-                    "Periods per second in which a container was held back (kubelet).",
-                    Unit.PER_SECOND,
-                    (
-                        Query(
-                            f"""sum by (namespace, pod, container) (rate(
-                            container_cpu_cfs_throttled_periods_total{{{NAMESPACE},
-                            container=~"triton|gateway"}}[5m]))""",
-                            "{{pod}} {{container}}",
-                        ),
-                    ),
+                    "CPU used",
+                    "Cores that the serving pods keep busy (kubelet).",
+                    Unit.COUNT,
+                    (Query(_of_pods("container_cpu_usage_seconds_total", "[5m]"), "{{pod}}"),),
                     width=12,
                 ),
             ),
