@@ -93,6 +93,23 @@ class NetworkPolicySettings(Settings):
     """Namespace of the cluster's DNS."""
 
 
+class RolloutSettings(Settings):
+    """How the fleet's pods are replaced."""
+
+    max_automatic_rollouts: Annotated[int, Field(ge=1, le=1000)] = Field(default=1)
+    """Endpoints with `upgradePolicy: Automatic` that a newer operator rolls at once."""
+    growable_pool_labels: tuple[str, ...] = Field(
+        default=(
+            "karpenter.sh/nodepool",
+            "cloud.google.com/compute-class",
+            "cloud.google.com/gke-nodepool",
+            "eks.amazonaws.com/nodegroup",
+            "kubernetes.azure.com/agentpool",
+        )
+    )
+    """Labels of nodes whose pool an autoscaler may enlarge. Where it does not, a rollout goes on in place."""
+
+
 class OperatorSettings(Settings):
     """Everything the operator is told at start."""
 
@@ -116,6 +133,8 @@ class OperatorSettings(Settings):
     """Resources reconciled at once."""
     pods: PodSettings = Field(default=PodSettings())
     """What every pod gets beside what its plan asks for."""
+    rollout: RolloutSettings = Field(default=RolloutSettings())
+    """How the fleet's pods are replaced."""
     network_policy: NetworkPolicySettings = Field(default=NetworkPolicySettings())
     """Isolation of serving pods."""
     accelerator_order: tuple[str, ...] = Field(default=())

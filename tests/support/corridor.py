@@ -21,7 +21,10 @@ NODE: Manifest = {
     "apiVersion": "v1",
     "kind": "Node",
     "metadata": {"name": "node-1", "uid": "uid-node-1", "resourceVersion": "1"},
-    "status": {"allocatable": {"cpu": "16", "memory": "64Gi"}, "nodeInfo": {"architecture": "amd64"}},
+    "status": {
+        "allocatable": {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "90Gi"},
+        "nodeInfo": {"architecture": "amd64"},
+    },
 }
 CATALOG = load_catalog()
 

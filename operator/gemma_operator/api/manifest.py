@@ -33,8 +33,15 @@ CLAIM_ANNOTATION = f"{GROUP}/claim"
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 """On the pod template: hash of runtime.json, so that a change of it rolls the pods."""
 
+TEMPLATE_HASH_ANNOTATION = f"{GROUP}/template-hash"
+"""On the Deployment: hash of its pod template as rendered, which the API server's defaults do not change."""
+ROLLED_BACK_ANNOTATION = f"{GROUP}/rolled-back"
+"""On the Deployment: JSON of what failed, so that it is not tried again. Removing it tries again."""
+
 SERVING = "serving"
 WEIGHTS = "weights"
+RECORD = "record"
+"""Role of what the operator keeps for itself."""
 
 NAME_LIMIT = 63
 """Characters of a DNS label and of a label value (RFC 1123)."""

@@ -1,6 +1,7 @@
 """Every reason a condition can give, one sentence each. docs/api.md lists them from here.
 
-Condition types, in the order they become True: Planned → WeightsReady → PodsReady → Ready.
+Condition types, in the order they become True: Planned → WeightsReady → PodsReady → Ready. UpToDate stands
+beside them: an endpoint may serve well from pods that are not what its spec now asks for.
 """
 
 from enum import StrEnum
@@ -13,6 +14,7 @@ class ConditionType(StrEnum):
     WEIGHTS_READY = "WeightsReady"
     PODS_READY = "PodsReady"
     READY = "Ready"
+    UP_TO_DATE = "UpToDate"
 
 
 class Reason(StrEnum):
@@ -99,6 +101,14 @@ class Reason(StrEnum):
     # Ready
     READY = "Ready"
     """Every condition is True."""
+
+    # UpToDate
+    UP_TO_DATE = "UpToDate"
+    """The pods are what the spec asks for."""
+    ROLLED_BACK = "RolledBack"
+    """The rollout failed and the last good pods are back; the message has the cause. An edit tries again."""
+    OPERATOR_CHANGED = "OperatorChanged"
+    """The operator, its settings or the nodes changed, not the spec: the pods stay as they are."""
 
     # any condition
     WAITING = "Waiting"

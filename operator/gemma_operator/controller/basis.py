@@ -3,6 +3,7 @@
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.catalog import Catalog
+from gemma_operator.controller.turns import Turns
 from gemma_operator.planning.inventory import Inventory, inventory_from_nodes
 from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.planning.planner import make_plan
@@ -18,6 +19,7 @@ class Basis:
         self._planning = settings.planning()
         self._nodes: tuple[Manifest, ...] = ()
         self._inventory = Inventory()
+        self.turns = Turns(settings.rollout.max_automatic_rollouts)
 
     def plan(self, spec: GemmaDeploymentSpec, nodes: tuple[Manifest, ...]) -> Plan | Refusal:
         """The plan for a spec on these nodes, or why there is none."""

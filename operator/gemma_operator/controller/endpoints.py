@@ -51,6 +51,8 @@ class Picture:
     """None when the spec was refused."""
     observed: Observed
     status: Status
+    look_again_seconds: float | None = None
+    """When time alone may change what is to be done."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,9 @@
 """The corridor: spec → plan → manifests → apply → observe → conditions. Each arrow is one function."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from gemma_operator import __version__
 from gemma_operator.api.manifest import Manifest, ObjectKey, Owner, object_key, owner_of
 from gemma_operator.api.read import SpecError, read_spec
 from gemma_operator.api.reasons import Reason
@@ -10,12 +12,14 @@ from gemma_operator.controller.announcements import announcements
 from gemma_operator.controller.basis import Basis
 from gemma_operator.controller.drift import is_outdated, stamped
 from gemma_operator.controller.endpoints import Picture
+from gemma_operator.controller.rollout import Settled, Surroundings, settle, waiting_for_weights
 from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.resources.desired import desired_objects
+from gemma_operator.resources.room import room_for
 from gemma_operator.resources.step import next_step
 from gemma_operator.status.conditions import Status, interrupted_status, next_status, transitions
-from gemma_operator.status.observed import observe
+from gemma_operator.status.observed import Observed, observe
 
 Clock = Callable[[], str]
 """The time, RFC 3339 UTC in seconds."""
@@ -33,28 +37,42 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     owner = owner_of(resource)
     spec = parse_spec(resource)
     outcome = spec if isinstance(spec, Refusal) else basis.plan(spec, cluster.nodes())
-    if isinstance(spec, GemmaDeploymentSpec) and isinstance(outcome, Plan):
-        desired = desired_objects(owner, spec, outcome, basis.settings)
-        if not await bring_about(owner, resource, desired, cluster):
+    readable = spec if isinstance(spec, GemmaDeploymentSpec) else None
+    settled: Settled | None = None
+    if readable is not None and isinstance(outcome, Plan):
+        rendered = desired_objects(owner, readable, outcome, basis.settings)
+        settled = settle(owner, readable, rendered, _around(resource, cluster, basis, clock()))
+        basis.turns.follow(key, settled.is_upgrading)
+        settled = await bring_about(owner, resource, settled, cluster)
+        if settled is None:
             return None
-    children = cluster.children(key)
-    observed = observe(owner, children, [child for child in children if child["kind"] == "Event"])
-    said = resource.get("status", {})
+    observed = replace(_observe(owner, cluster.children(key)), rollout=None if settled is None else settled.state)
     following = next_status(
-        spec if isinstance(spec, GemmaDeploymentSpec) else None,
-        owner.generation,
-        outcome,
-        observed,
-        said,
-        clock(),
+        readable, owner.generation, outcome, observed, resource.get("status", {}), clock()
     )
     await say(owner, resource, following, cluster, clock)
-    return Picture(
-        owner,
-        spec if isinstance(spec, GemmaDeploymentSpec) else None,
-        outcome if isinstance(outcome, Plan) else None,
-        observed,
-        following,
+    plan = outcome if isinstance(outcome, Plan) else None
+    soon = None if settled is None else settled.look_again_seconds
+    return Picture(owner, readable, plan, observed, following, soon)
+
+
+def _observe(owner: Owner, children: Sequence[Manifest]) -> Observed:
+    return observe(owner, children, [child for child in children if child["kind"] == "Event"])
+
+
+def _around(resource: Manifest, cluster: Cluster, basis: Basis, now: str) -> Surroundings:
+    key = object_key(resource)
+    children = cluster.children(key)
+    return Surroundings(
+        children=children,
+        observed=_observe(owner_of(resource), children),
+        plan_told=(resource.get("status") or {}).get("plan"),
+        room=lambda pod: room_for(
+            pod, cluster.nodes(), cluster.pods(), basis.settings.rollout.growable_pool_labels
+        ),
+        takes_turn=lambda: basis.turns.take(key),
+        operator_version=__version__,
+        now=now,
     )
 
 
@@ -66,24 +84,22 @@ def parse_spec(resource: Manifest) -> GemmaDeploymentSpec | Refusal:
         return Refusal(Reason.INVALID_SPEC, str(error))
 
 
-async def bring_about(
-    owner: Owner, resource: Manifest, desired: Sequence[Manifest], cluster: Cluster
-) -> bool:
-    """Write what differs from what is desired. False if the GemmaDeployment turned out to be gone."""
+async def bring_about(owner: Owner, resource: Manifest, settled: Settled, cluster: Cluster) -> Settled | None:
+    """Write what differs from what is desired. None if the GemmaDeployment turned out to be gone."""
     children = cluster.children(object_key(resource))
     present = {object_key(child): child for child in children}
-    step = next_step(owner, children, desired)
+    step = next_step(owner, children, settled.desired, settled.keep)
     wanted = [stamped(manifest) for manifest in step.apply]
     outdated = [manifest for manifest in wanted if is_outdated(manifest, present.get(object_key(manifest)))]
     missing = any(object_key(manifest) not in present for manifest in outdated)
     if missing and resource.get("status") and not await cluster.confirm(resource):
         # Children go before the news that their owner went: making them again would leave orphans.
-        return False
+        return None
     for manifest in outdated:
         await cluster.apply(manifest, present.get(object_key(manifest)))
     for key in step.prune:
         await cluster.delete(key)
-    return True
+    return replace(settled, state=waiting_for_weights(settled.state)) if step.held else settled
 
 
 async def say(owner: Owner, resource: Manifest, following: Status, cluster: Cluster, clock: Clock) -> None:

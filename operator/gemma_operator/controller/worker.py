@@ -6,6 +6,7 @@ from collections import Counter
 
 from gemma_operator.api.manifest import ObjectKey
 from gemma_operator.controller.basis import Basis
+from gemma_operator.controller.endpoints import Picture
 from gemma_operator.controller.failures import failure_of
 from gemma_operator.controller.metrics import Metrics
 from gemma_operator.controller.queue import WorkQueue
@@ -51,11 +52,17 @@ class Worker:
             del self._failures[key]
             if picture is None:
                 self._metrics.endpoints.forget(key)
+                self._basis.turns.follow(key, False)
             else:
                 self._metrics.endpoints.show(key, picture)
             if self._cluster.resource(key) is not None:
-                self._queue.add(key, self._basis.settings.resync_seconds)
+                self._queue.add(key, self._delay_seconds(picture))
         self._metrics.reconcile_seconds.labels(outcome).observe(loop.time() - started)
+
+    def _delay_seconds(self, picture: Picture | None) -> float:
+        resync = float(self._basis.settings.resync_seconds)
+        soon = None if picture is None else picture.look_again_seconds
+        return resync if soon is None else min(resync, soon)
 
     async def _answer(self, key: ObjectKey, error: Exception) -> str:
         """Log, tell the user where it lasts, and come back later. Returns the outcome for the metric."""

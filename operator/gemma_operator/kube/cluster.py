@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gemma_operator.api.manifest import MANAGER, Manifest, ObjectKey, controller_uid, object_key
@@ -16,7 +16,16 @@ from gemma_operator.kube.errors import (
 )
 from gemma_operator.kube.index import Index
 from gemma_operator.kube.informer import Changed, Informer
-from gemma_operator.kube.kinds import GEMMA_DEPLOYMENT, INDEXED_KINDS, KINDS, NODE, WARNING, Kind, kind_of
+from gemma_operator.kube.kinds import (
+    GEMMA_DEPLOYMENT,
+    INDEXED_KINDS,
+    KINDS,
+    NODE,
+    POD,
+    WARNING,
+    Kind,
+    kind_of,
+)
 
 DEFINITION_SECONDS = 2.0
 """Between looks for the CustomResourceDefinition, which is usually there."""
@@ -38,6 +47,9 @@ class Cluster(Protocol):
 
     def nodes(self) -> tuple[Manifest, ...]:
         """All nodes."""
+
+    def pods(self) -> Iterator[Manifest]:
+        """The pods of every GemmaDeployment, one after the other: they are many."""
 
     async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
         """Create the object, or make `observed` like the manifest. Raises ClusterError."""
@@ -73,6 +85,13 @@ class KubernetesCluster:
     def nodes(self) -> tuple[Manifest, ...]:
         """All nodes."""
         return self._index.all(NODE.name)
+
+    def pods(self) -> Iterator[Manifest]:
+        """The pods of every GemmaDeployment, one after the other: they are many."""
+        for key in list(self._index.keys(POD.name)):
+            pod = self._index.get(key)
+            if pod is not None:
+                yield pod
 
     async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
         """Create the object, or make `observed` like the manifest. Raises ClusterError.
@@ -204,8 +223,9 @@ class KubernetesCluster:
 def informers(api: ApiServer, index: Index, namespaces: Sequence[str], changed: Changed) -> list[Informer]:
     """One for each kind and namespace; one for each kind where all namespaces are watched."""
     places: Iterable[str | None] = namespaces or (None,)
+    pages = asyncio.Semaphore(1)
     return [
-        Informer(api, index, kind, place, changed)
+        Informer(api, index, kind, place, changed, pages)
         for kind in INDEXED_KINDS
         for place in (places if kind.namespaced else (None,))
     ]

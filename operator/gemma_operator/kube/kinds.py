@@ -60,22 +60,22 @@ _CHILD = (*_WATCHED, "create", "patch", "delete")
 
 
 def _without_pod_template(manifest: Manifest) -> Manifest:
-    """Pods and ReplicaSets carry the whole template; of it only what messages and pruning use is kept."""
+    """Pods and ReplicaSets carry the whole template; kept is what messages, pruning and rollouts use."""
     spec = manifest.get("spec") or {}
     kept = {name: spec[name] for name in ("nodeName", "nodeSelector", "replicas") if name in spec}
     for name in ("initContainers", "containers"):
         if name in spec:
-            kept[name] = [_limits(container) for container in spec[name]]
+            kept[name] = [_resources(container) for container in spec[name]]
     if "volumes" in spec:
         kept["volumes"] = [volume for volume in spec["volumes"] if "persistentVolumeClaim" in volume]
     return {**manifest, "spec": kept}
 
 
-def _limits(container: Manifest) -> Manifest:
-    return {
-        "name": container["name"],
-        "resources": {"limits": (container.get("resources") or {}).get("limits")},
-    }
+def _resources(container: Manifest) -> Manifest:
+    """Limits for messages about memory, requests for the room that is left on a node."""
+    resources = container.get("resources") or {}
+    kept = {part: resources[part] for part in ("limits", "requests") if resources.get(part)}
+    return {"name": container["name"], "resources": kept}
 
 
 GEMMA_DEPLOYMENT = Kind(API_VERSION, KIND, PLURAL, _WATCHED, label_selector="")

@@ -6,52 +6,65 @@ from gemma_operator.api.manifest import (
     CONFIG_HASH_ANNOTATION,
     SCRAPE_LABEL,
     SERVING,
+    TEMPLATE_HASH_ANNOTATION,
     Manifest,
     Owner,
+    content_hash,
     labels_for,
     selector_labels,
     short_name,
 )
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Scrape
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Scrape, Strategy
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.configmap import config_hash
 from gemma_operator.resources.fetch import is_fetched
 from gemma_operator.resources.layout import ADMIN_PORT, object_metadata
 from gemma_operator.resources.pod import serving_pod
 from gemma_operator.resources.probes import startup_budget_seconds
+from gemma_operator.resources.rollout import IN_PLACE, SURGE
 from gemma_operator.settings import OperatorSettings
 
 SCHEDULING_SECONDS = 600
 """Time for a node to be added and images of several GB to be pulled, on top of the startup budget."""
 SLOWEST_FETCH_BYTES_PER_SECOND = 10 * 10**6
 """Pods that fetch their own weights may do so over a slow link before the rollout counts as stuck."""
+DEADLINE_MARGIN = 60
+"""Seconds that the shortest deadline leaves for scheduling and pulling, beyond the startup budget."""
 REVISION_HISTORY = 3
 
 
 def deployment(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
-    """`NAME`: surges by one pod, never goes below what serves."""
+    """`NAME`, with the pace of a first rollout; `resources/rollout.py` sets that of later ones."""
+    template = _template(owner, spec, plan, settings)
+    metadata = object_metadata(owner, short_name(owner.name), SERVING)
+    metadata["annotations"] = {TEMPLATE_HASH_ANNOTATION: content_hash(template)}
+    pace = IN_PLACE if spec.rollout.strategy is Strategy.RECREATE else SURGE
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": object_metadata(owner, short_name(owner.name), SERVING),
+        "metadata": metadata,
         "spec": {
             "replicas": desired_replicas(spec),
             "revisionHistoryLimit": REVISION_HISTORY,
             "progressDeadlineSeconds": progress_deadline_seconds(spec, plan),
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "strategy": pace.manifest(),
             "selector": {"matchLabels": selector_labels(owner, SERVING)},
-            "template": {
-                "metadata": {
-                    "labels": {**labels_for(owner, SERVING), **_scrape_label(spec)},
-                    "annotations": {
-                        CONFIG_HASH_ANNOTATION: config_hash(owner, plan),
-                        "kubectl.kubernetes.io/default-container": "gateway",
-                        **_scrape_annotations(spec),
-                    },
-                },
-                "spec": serving_pod(owner, spec, plan, settings),
+            "template": template,
+        },
+    }
+
+
+def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
+    return {
+        "metadata": {
+            "labels": {**labels_for(owner, SERVING), **_scrape_label(spec)},
+            "annotations": {
+                CONFIG_HASH_ANNOTATION: config_hash(owner, plan),
+                "kubectl.kubernetes.io/default-container": "gateway",
+                **_scrape_annotations(spec),
             },
         },
+        "spec": serving_pod(owner, spec, plan, settings),
     }
 
 
@@ -76,7 +89,9 @@ def desired_replicas(spec: GemmaDeploymentSpec) -> int:
 
 
 def progress_deadline_seconds(spec: GemmaDeploymentSpec, plan: Plan) -> int:
-    """When a rollout without progress counts as stuck; always above the startup budget."""
+    """When a rollout without progress counts as failed; always above the startup budget."""
+    if spec.rollout.progress_deadline_seconds is not None:
+        return max(spec.rollout.progress_deadline_seconds, startup_budget_seconds(plan) + DEADLINE_MARGIN)
     fetch_seconds = 0
     if spec.cache is None and is_fetched(plan.weights):
         fetch_seconds = ceil(plan.weights.size_bytes / SLOWEST_FETCH_BYTES_PER_SECOND)

@@ -31,7 +31,12 @@ class Step:
     """To be deleted now."""
 
 
-def next_step(owner: Owner, children: Sequence[Manifest], desired: Sequence[Manifest]) -> Step:
+def next_step(
+    owner: Owner,
+    children: Sequence[Manifest],
+    desired: Sequence[Manifest],
+    keep: frozenset[ObjectKey] = frozenset(),
+) -> Step:
     """Decide from what is there, pods included. Once a step is applied, the next one changes nothing.
 
     A weights Job that has succeeded for the same files and claim stands for the desired one, so that a new
@@ -39,16 +44,22 @@ def next_step(owner: Owner, children: Sequence[Manifest], desired: Sequence[Mani
     """
     job = next((manifest for manifest in desired if manifest["kind"] == "Job"), None)
     if job is None:
-        return Step(tuple(desired), (), tuple(to_prune(owner, children, desired)))
+        return Step(tuple(desired), (), _pruned(owner, children, desired, keep))
     proof = next(
         (child for child in children if is_controlled_by(child, owner.uid) and _proves(child, job)), None
     )
     if proof is not None:
         others = tuple(manifest for manifest in desired if manifest is not job)
-        return Step(others, (), tuple(to_prune(owner, children, (*others, proof))))
+        return Step(others, (), _pruned(owner, children, (*others, proof), keep))
     held = tuple(manifest for manifest in desired if _waits_for_weights(manifest)) if _serves(desired) else ()
     now = tuple(manifest for manifest in desired if manifest not in held)
-    return Step(now, held, tuple(to_prune(owner, _unfinished_jobs(children), desired)))
+    return Step(now, held, _pruned(owner, _unfinished_jobs(children), desired, keep))
+
+
+def _pruned(
+    owner: Owner, children: Sequence[Manifest], desired: Sequence[Manifest], keep: frozenset[ObjectKey]
+) -> tuple[ObjectKey, ...]:
+    return tuple(key for key in to_prune(owner, children, desired) if key not in keep)
 
 
 def _serves(desired: Sequence[Manifest]) -> bool:

@@ -21,6 +21,7 @@ from gemma_operator.api.v1alpha1 import (
 from gemma_operator.planning.plan import Outlook, Plan, Refusal
 from gemma_operator.status.observed import Observed
 from gemma_operator.status.podsready import pods_verdict
+from gemma_operator.status.rollout import rendered_status, up_to_date
 from gemma_operator.status.summary import accelerator_text, plan_sentence, summarize
 from gemma_operator.status.verdict import Verdict, shortened
 from gemma_operator.status.weights import weights_status, weights_verdict
@@ -53,9 +54,10 @@ def next_status(
     """
     before = read_status(previous)
     plan = outcome if isinstance(outcome, Plan) else None
+    in_force = plan if observed.rollout is None or observed.rollout.pending is None else None
     planned = _planned(outcome)
-    weights = _weights(spec, plan, observed, before, now)
-    pods = pods_verdict(spec, plan, observed)
+    weights = _weights(spec, in_force, observed, before, now)
+    pods = pods_verdict(spec, in_force, observed)
     verdicts = {
         ConditionType.PLANNED: planned,
         ConditionType.WEIGHTS_READY: weights,
@@ -67,18 +69,28 @@ def next_status(
     ready_replicas = deployment.ready if deployment is not None else 0
     status = GemmaDeploymentStatus(
         observed_generation=generation,
-        conditions=_conditions({**verdicts, ConditionType.READY: ready}, generation, before, now),
+        conditions=_conditions(
+            {
+                **verdicts,
+                ConditionType.READY: ready,
+                ConditionType.UP_TO_DATE: up_to_date(outcome, observed),
+            },
+            generation,
+            before,
+            now,
+        ),
         summary=summarize(ready, plan, ready_replicas, desired),
         url=endpoint_url(observed.owner),
-        accelerator=accelerator_text(plan) if plan is not None else before.accelerator,
+        accelerator=accelerator_text(in_force) if in_force is not None else before.accelerator,
         ready=f"{ready_replicas}/{desired}",
         replicas=deployment.replicas if deployment is not None else 0,
         ready_replicas=ready_replicas,
         selector=",".join(
             f"{key}={value}" for key, value in selector_labels(observed.owner, SERVING).items()
         ),
-        plan=_plan_status(plan) if plan is not None else before.plan,
-        weights=_weights_status(plan, observed, before),
+        plan=_plan_status(in_force) if in_force is not None else _kept_plan(observed, before),
+        weights=_weights_status(in_force, observed, before),
+        rendered=rendered_status(observed) or before.rendered,
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -178,6 +190,15 @@ def _condition(
         reason=verdict.reason.value,
         message=shortened(verdict.message),
     )
+
+
+def _kept_plan(observed: Observed, before: GemmaDeploymentStatus) -> PlanStatus | None:
+    if observed.rollout is None or observed.rollout.plan is None:
+        return before.plan
+    try:
+        return PlanStatus.model_validate(observed.rollout.plan)
+    except ValidationError:
+        return before.plan
 
 
 def _weights_status(

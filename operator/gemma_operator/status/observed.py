@@ -14,6 +14,7 @@ from gemma_operator.api.manifest import (
 )
 from gemma_operator.api.reasons import Reason
 from gemma_operator.status.pods import Complaint, FetchReport, Trouble, trouble_of, weights_fetch
+from gemma_operator.status.verdict import Verdict
 
 _REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 _TEMPLATE_HASH_LABEL = "pod-template-hash"
@@ -97,6 +98,21 @@ class ClaimState:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutState:
+    """Which rendering is in force, and how it stands to what the spec asks for."""
+
+    verdict: Verdict
+    template_hash: str
+    """Of the pods in force."""
+    operator_version: str
+    """That first rendered them."""
+    pending: str | None = field(default=None)
+    """Hash of the template that this operator would render, where another is in force."""
+    plan: Manifest | None = field(default=None)
+    """`status.plan` of the pods in force, where another than the spec's is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that is there for one owner."""
 
@@ -105,6 +121,8 @@ class Observed:
     pods: tuple[PodState, ...] = field(default=())
     jobs: tuple[JobState, ...] = field(default=())
     claims: tuple[ClaimState, ...] = field(default=())
+    rollout: RolloutState | None = field(default=None)
+    """None where nothing was rendered."""
 
 
 def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifest] = ()) -> Observed:

@@ -14,8 +14,16 @@ from gemma_operator.status.conditions import (
     next_status,
     transitions,
 )
-from gemma_operator.status.observed import DeploymentState, JobState, Observed, PodState, observe
+from gemma_operator.status.observed import (
+    DeploymentState,
+    JobState,
+    Observed,
+    PodState,
+    RolloutState,
+    observe,
+)
 from gemma_operator.status.pods import FetchReport, Trouble
+from gemma_operator.status.verdict import Verdict
 from support.children import LATER, NOW, deployment, job, serving
 from support.plans import CPU_PLAN, GPU_PLAN, OWNER, spec_of
 
@@ -29,6 +37,12 @@ def conditions(status: Status) -> dict[str, dict[str, Any]]:
     return {condition["type"]: condition for condition in status["conditions"]}
 
 
+CURRENT = RolloutState(
+    Verdict.true(Reason.UP_TO_DATE, "the pods are what the spec asks for"), "aaaaaaaa", "0.1.0"
+)
+MOVED = replace(CPU_PLAN, context_length=4096)
+
+
 def answer(
     outcome: Plan | Refusal | None, observed: Observed, previous: Status | None = None, **fields: Any
 ) -> Status:
@@ -37,9 +51,10 @@ def answer(
 
 def test_everything_is_ready() -> None:
     children = [serving(2), job(**COMPLETE)]
-    status = answer(CPU_PLAN, observe(OWNER, children), replicas=2, cache={})
+    observed = replace(observe(OWNER, children), rollout=CURRENT)
+    status = answer(CPU_PLAN, observed, replicas=2, cache={})
     assert {name: c["status"] for name, c in conditions(status).items()} == dict.fromkeys(
-        ["Planned", "WeightsReady", "PodsReady", "Ready"], "True"
+        ["Planned", "WeightsReady", "PodsReady", "Ready", "UpToDate"], "True"
     )
     assert conditions(status)["Ready"]["reason"] == "Ready"
     assert status["summary"] == (
@@ -48,6 +63,23 @@ def test_everything_is_ready() -> None:
     )
     assert (status["ready"], status["accelerator"]) == ("2/2", "cpu")
     assert status["observedGeneration"] == 3
+
+
+def test_pods_of_another_rendering_serve_and_are_told_of_beside_ready() -> None:
+    children = [serving(1), job(**COMPLETE)]
+    before = answer(CPU_PLAN, replace(observe(OWNER, children), rollout=CURRENT), cache={})
+    held = Verdict.false(Reason.OPERATOR_CHANGED, "operator 0.1.0 rendered the pods")
+    rollout = replace(CURRENT, verdict=held, pending="bbbbbbbb", plan=before["plan"])
+    status = answer(MOVED, replace(observe(OWNER, children), rollout=rollout), before, cache={})
+    found = conditions(status)
+    assert found["UpToDate"]["reason"] == "OperatorChanged"
+    assert found["Ready"]["status"] == "True"
+    assert status["plan"] == before["plan"], "the plan in force is the one that the pods were made from"
+    assert status["rendered"] == {
+        "operatorVersion": "0.1.0",
+        "templateHash": "aaaaaaaa",
+        "pending": "bbbbbbbb",
+    }
 
 
 def test_a_refusal_of_an_edit_leaves_the_truth_about_the_pods_alone() -> None:
@@ -69,6 +101,7 @@ def test_a_refusal_of_a_new_resource() -> None:
         "WeightsReady": "Unknown",
         "PodsReady": "Unknown",
         "Ready": "False",
+        "UpToDate": "Unknown",
     }
     assert "plan" not in status
     assert status["summary"] == f"Nothing serves: {REFUSAL.message}."
@@ -138,7 +171,7 @@ def test_a_status_of_another_version_is_read_as_far_as_it_goes() -> None:
     strange = {"conditions": [FETCHED, {"type": "Odd"}, 7], "plan": {"engine": "Warp"}, "replicas": "many"}
     status = answer(REFUSAL, observe(OWNER, [serving(1)]), strange)
     assert conditions(status)["WeightsReady"]["lastTransitionTime"] == FETCHED["lastTransitionTime"]
-    assert list(conditions(status)) == ["Planned", "WeightsReady", "PodsReady", "Ready"]
+    assert list(conditions(status)) == ["Planned", "WeightsReady", "PodsReady", "Ready", "UpToDate"]
 
 
 def test_the_first_answer_tells_what_is_known() -> None:

@@ -4,6 +4,7 @@ Attribute docstrings are what `kubectl explain` prints; the CRD is generated fro
 """
 
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec, Objectives, Scrape
+from gemma_operator.api.v1alpha1.rollout import RolloutSpec, Strategy, UpgradePolicy
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
     CacheSpec,
@@ -26,6 +27,7 @@ from gemma_operator.api.v1alpha1.status import (
     GemmaDeploymentStatus,
     PlanMemory,
     PlanStatus,
+    RenderedStatus,
     SpeedStatus,
     WeightsStatus,
 )
@@ -51,8 +53,12 @@ __all__ = [
     "PlanMemory",
     "PlanStatus",
     "Precision",
+    "RenderedStatus",
+    "RolloutSpec",
     "Scrape",
     "SecretKeyRef",
     "SpeedStatus",
+    "Strategy",
+    "UpgradePolicy",
     "WeightsStatus",
 ]

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
+from gemma_operator.api.v1alpha1.rollout import RolloutSpec
 
 _Model = TypeVar("_Model", bound=ApiModel)
 
@@ -253,6 +254,8 @@ class GemmaDeploymentSpec(ApiModel):
     """Number of pods."""
     cache: CacheSpec | None = Field(default=None)
     """Keep fetched weights in a claim. Default: each pod fetches into its own ephemeral volume."""
+    rollout: RolloutSpec = Field(default=RolloutSpec())
+    """How pods are replaced."""
     monitoring: MonitoringSpec = Field(default=MonitoringSpec())
     """How the endpoint is watched, and what it promises."""
     suspend: bool = Field(default=False)

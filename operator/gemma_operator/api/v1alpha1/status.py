@@ -30,7 +30,7 @@ class Condition(ApiModel):
     """One aspect of the endpoint, positive polarity, in the form of metav1.Condition."""
 
     type: Annotated[str, StringConstraints(max_length=64)]
-    """Planned, WeightsReady, PodsReady or Ready."""
+    """Planned, WeightsReady, PodsReady, Ready or UpToDate."""
     status: ConditionStatus
     """True, False or Unknown."""
     observed_generation: Count
@@ -111,6 +111,17 @@ class WeightsStatus(ApiModel):
     """Bytes of all files."""
 
 
+class RenderedStatus(ApiModel):
+    """Which rendering of the pods is in force."""
+
+    operator_version: Word
+    """Version of the operator that first rendered these pods."""
+    template_hash: Word
+    """Hash of the pod template in force."""
+    pending: Word | None = Field(default=None)
+    """Hash of the template that this operator would render, where that is another one."""
+
+
 class GemmaDeploymentStatus(ApiModel):
     """What the operator says of the endpoint."""
 
@@ -123,7 +134,7 @@ class GemmaDeploymentStatus(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = Field(default=[])
-    """Planned, WeightsReady, PodsReady and their roll-up Ready."""
+    """Planned, WeightsReady, PodsReady and their roll-up Ready; UpToDate beside them."""
     summary: Sentence | None = Field(default=None)
     """The state in one sentence."""
     url: Reference | None = Field(default=None)
@@ -142,3 +153,5 @@ class GemmaDeploymentStatus(ApiModel):
     """The plan in force."""
     weights: WeightsStatus | None = Field(default=None)
     """Progress of the weights."""
+    rendered: RenderedStatus | None = Field(default=None)
+    """Which rendering of the pods is in force."""
