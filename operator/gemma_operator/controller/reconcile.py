@@ -46,7 +46,8 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
         settled = await bring_about(owner, resource, settled, cluster)
         if settled is None:
             return None
-    observed = replace(_observe(owner, cluster.children(key)), rollout=None if settled is None else settled.state)
+    state = None if settled is None else settled.state
+    observed = replace(_observe(owner, cluster.children(key)), rollout=state)
     following = next_status(
         readable, owner.generation, outcome, observed, resource.get("status", {}), clock()
     )

@@ -17,6 +17,7 @@ from gemma_operator.kube.errors import ClusterError, UnavailableError, error_for
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Content type of server-side apply. JSON is YAML."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gemma_operator.api.manifest import MANAGER, Manifest, ObjectKey, controller_uid, object_key
-from gemma_operator.kube.apiserver import APPLY_PATCH, JSON_PATCH, ApiServer, Request
+from gemma_operator.kube.apiserver import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, ApiServer, Request
 from gemma_operator.kube.errors import (
     ConflictError,
     InvalidError,
@@ -33,6 +33,7 @@ DEFINITION_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 _APPLY = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+_STATUS = {"fieldManager": MANAGER, "fieldValidation": "Ignore"}
 _CREATE = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
 
 
@@ -73,6 +74,8 @@ class KubernetesCluster:
     def __init__(self, api: ApiServer, index: Index) -> None:
         self._api = api
         self._index = index
+        self._stripped: dict[ObjectKey, tuple[Manifest, Manifest]] = {}
+        """Statuses of which an older CRD kept less than was sent: what was sent, and what was kept."""
 
     def resource(self, key: ObjectKey) -> Manifest | None:
         """The GemmaDeployment, or None when there is none."""
@@ -179,19 +182,27 @@ class KubernetesCluster:
             return
 
     async def apply_status(self, resource: Manifest, status: Manifest) -> None:
-        """Write the whole status of a GemmaDeployment. Raises ClusterError."""
+        """Write the whole status of a GemmaDeployment. Raises ClusterError.
+
+        Not by server-side apply, which refuses all of it for one field that an older CRD does not know. A merge
+        patch loses that field and no other; what was lost is not sent again for nothing.
+        """
+        key, stored = object_key(resource), resource.get("status") or {}
+        if self._stripped.get(key) == (status, stored):
+            return
         metadata = resource["metadata"]
-        body = {
-            "apiVersion": resource["apiVersion"],
-            "kind": resource["kind"],
-            "metadata": {part: metadata[part] for part in ("name", "namespace", "uid")},
-            "status": status,
-        }
+        body = {"metadata": {"uid": metadata["uid"]}, "status": merge_patch(stored, status)}
         path = GEMMA_DEPLOYMENT.path(metadata["namespace"], metadata["name"], "status")
         try:
-            self._index.put(await self._api.send(Request("PATCH", path, _APPLY, body, APPLY_PATCH)))
+            answer = await self._api.send(Request("PATCH", path, _STATUS, body, MERGE_PATCH))
         except NotFoundError:
             self._forget(resource)
+            return
+        self._index.put(answer)
+        kept = answer.get("status") or {}
+        self._stripped.pop(key, None)
+        if kept != status:
+            self._stripped[key] = (status, kept)
 
     async def announce(self, event: Manifest) -> None:
         """Post an Event, unless it was posted before under the same name. Raises ClusterError."""
@@ -217,6 +228,7 @@ class KubernetesCluster:
         return False
 
     def _forget(self, resource: Manifest) -> None:
+        self._stripped.pop(object_key(resource), None)
         self._index.discard(object_key(resource), int(resource["metadata"]["resourceVersion"]))
 
 
@@ -245,6 +257,19 @@ async def follow(watches: Sequence[Informer], synced: Callable[[], None]) -> Non
             for watch in batch:
                 await watch.synced()
         synced()
+
+
+def merge_patch(old: Manifest, new: Manifest) -> Manifest:
+    """The JSON merge patch (RFC 7386) from one object to another."""
+    patch: Manifest = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if below := merge_patch(before, value):
+                patch[name] = below
+        elif name not in old or before != value:
+            patch[name] = value
+    return patch
 
 
 def _created_by_post(observed: Manifest) -> int | None:

@@ -286,3 +286,16 @@ async def test_failed_at_any_write_it_ends_where_an_undisturbed_run_ends(
             await corridor.settle()
         await corridor.settle()
         assert outcome(corridor) == outcome(undisturbed), f"failed {moment} write {failing}"
+
+
+async def test_a_crd_that_lacks_a_status_field_costs_that_field_and_no_write_again(
+    corridor: Corridor,
+) -> None:
+    corridor.api.unserved_status_fields = {"rendered"}
+    await corridor.settle()
+    status = corridor.api.objects[KEY]["status"]
+    assert "rendered" not in status
+    assert status["observedGeneration"] == 1
+    written = len(corridor.api.writes)
+    await corridor.reconcile()
+    assert corridor.api.writes[written:] == []
