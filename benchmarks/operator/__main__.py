@@ -31,6 +31,8 @@ SETTLE_SECONDS = 1800.0
 QUIET_SECONDS = 10.0
 """Without a request of the operator's: it has answered everything that the controllers did."""
 EDIT_SECONDS = 30.0
+SCRAPE_SECONDS = 0.5
+"""Between looks at the metrics page: each costs the operator some milliseconds."""
 OBJECTIVES = {
     "all written (s)": "≤ 60 per 1,000",
     "all written (core s)": "",
@@ -126,7 +128,7 @@ async def measure_restart(contender: Contender, count: int, measured: Measured) 
     while contender.program.metric(contender.handled) < count:
         if time.monotonic() - begin > SETTLE_SECONDS:
             raise RuntimeError(f"{contender.name} does not come back")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(SCRAPE_SECONDS)
     measured.note("restart (s)", time.monotonic() - begin)
     measured.note("restart (core s)", contender.program.cpu_seconds())
     await quiet(contender, counted)

@@ -16,8 +16,8 @@ from gemma_operator.kube.errors import ClusterError, ForbiddenError, GoneError, 
 from gemma_operator.kube.index import Index
 from gemma_operator.kube.kinds import Kind
 
-PAGE_OBJECTS = 250
-"""Objects per page of a list: bounds what is in memory at once to some 2 MiB."""
+PAGE_OBJECTS = 100
+"""Objects per page of a list: of Deployments that is 1 MB of JSON, and ten times as much as Python objects."""
 WATCH_SECONDS = 1800
 """How long the server is asked to keep a watch open. Its own choice is 30 to 60 min."""
 FIRST_DELAY_SECONDS = 0.5
@@ -53,10 +53,13 @@ class Informer:
         kind: Kind,
         namespace: str | None,
         changed: Changed,
+        pages: asyncio.Semaphore,
     ) -> None:
+        """`pages` is shared by all informers, so that one page at a time is in memory."""
         self._api = api
         self._index = index
         self._changed = changed
+        self._pages = pages
         self.kind = kind
         self.namespace = namespace
         self.freshness = Freshness()
@@ -99,24 +102,25 @@ class Informer:
     async def _list(self) -> str:
         present: set[ObjectKey] = set()
         query = {"limit": str(PAGE_OBJECTS), **self._selection()}
+        following: str | None = None
         while True:
-            page = await self._api.send(Request("GET", self.kind.path(self.namespace), query))
-            self._touch()
-            for item in page["items"]:
-                item["apiVersion"], item["kind"] = self.kind.api_version, self.kind.name
-                present.add(object_key(item))
-                self._remember(item)
-            following = page["metadata"].get("continue")
+            async with self._pages:
+                page = await self._api.send(Request("GET", self.kind.path(self.namespace), query))
+                self._touch()
+                for item in page["items"]:
+                    item["apiVersion"], item["kind"] = self.kind.api_version, self.kind.name
+                    present.add(object_key(item))
+                    self._remember(item)
+                following, version = page["metadata"].get("continue"), page["metadata"]["resourceVersion"]
+                del page
             if not following:
                 break
             query = {**query, "continue": following}
-            await asyncio.sleep(0)  # let probes and workers run between pages
-        version = str(page["metadata"]["resourceVersion"])
         for owner in self._index.retain(self.kind.name, self.namespace, present, int(version)):
             self._changed(self.kind, owner)
         self.freshness.synced = True
         self._synced.set()
-        return version
+        return str(version)
 
     async def _watch(self, version: str) -> str:
         query = {

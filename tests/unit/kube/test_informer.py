@@ -72,7 +72,7 @@ class Followed:
         self.script = Script(*answers)
         self.index = Index()
         self.told: list[ObjectKey | None] = []
-        self.informer = Informer(self.script, self.index, POD, None, self._changed)  # type: ignore[arg-type]
+        self.informer = Informer(self.script, self.index, POD, None, self._changed, asyncio.Semaphore(1))  # type: ignore[arg-type]
 
     def _changed(self, kind: Kind, owner: ObjectKey | None) -> None:
         assert kind is POD
