@@ -1,13 +1,12 @@
 """What the planning commands read: a spec from a file or from flags, the catalogue, the cluster's nodes."""
 
 import argparse
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from gemma_operator.api.read import SpecError, read_spec
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Optimization, Precision
-from gemma_operator.catalog import Catalog, OverlayError, load_catalog, with_overlay
+from gemma_operator.cli.catalog_files import catalog_from
 from gemma_operator.cli.documents import InputError, read_documents, read_resources
 from gemma_operator.planning.inventory import Inventory, inventory_from_nodes
 from gemma_operator.planning.place import World
@@ -60,7 +59,7 @@ def world_of(args: argparse.Namespace) -> World:
 
     Offline nobody can give a token, so gated repositories are planned and not refused.
     """
-    catalog = _catalog(args.overlay)
+    catalog = catalog_from(args.overlay)
     nodes = read_documents(args.nodes) if args.nodes else []
     inventory = inventory_from_nodes(nodes, catalog) if args.nodes else Inventory()
     return World(catalog, PlanningSettings(require_token=False), inventory)
@@ -94,16 +93,3 @@ def _from_file(path: str) -> GemmaDeploymentSpec:
         return read_spec(resources[0], strict=True)
     except SpecError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _catalog(overlay: str | None) -> Catalog:
-    if overlay is None:
-        return load_catalog()
-    path = Path(overlay)
-    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-    try:
-        return with_overlay({file.name: file.read_text(encoding="utf-8") for file in files})
-    except OSError as error:
-        raise InputError(f"{overlay}: {error.strerror}") from error
-    except OverlayError as error:
-        raise InputError(str(error)) from error

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemma_operator.cli.catalog_files import catalog_in_force
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
@@ -19,6 +21,9 @@ def register(subparsers: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("run", help="run the controller")
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="YAML file of OperatorSettings; default: all defaults"
+    )
+    parser.add_argument(
+        "--catalog-overlay", metavar="FOLDER", help="catalogue files to lay over the shipped ones"
     )
     parser.add_argument(
         "--health-port", type=int, default=DEFAULT_HEALTH_PORT, help="port of /healthz and /readyz"
@@ -45,7 +50,8 @@ def _run(args: argparse.Namespace) -> int:
     try:
         text = args.settings.read_text() if args.settings is not None else ""
         settings = parse_settings(text, str(args.settings or "settings"))
-        asyncio.run(run(settings, Ports(args.health_port, args.metrics_port)))
+        catalog = catalog_in_force(args.catalog_overlay)
+        asyncio.run(run(settings, catalog, Ports(args.health_port, args.metrics_port)))
     except (OSError, SettingsError) as error:
         print(f"gemma-operator run: {error}", file=sys.stderr)
         return 2

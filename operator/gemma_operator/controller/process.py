@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import kopf
 
-from gemma_operator.catalog import load_catalog
+from gemma_operator.catalog import Catalog
 from gemma_operator.controller.basis import Basis
 from gemma_operator.controller.handlers import registry_for, settings_for
 from gemma_operator.controller.health import Health, Ports, served
@@ -30,7 +30,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def run(settings: OperatorSettings, ports: Ports) -> None:
+async def run(settings: OperatorSettings, catalog: Catalog, ports: Ports) -> None:
     """Run the operator until SIGTERM or SIGINT. Raises ClusterError when there is no cluster to reach."""
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -38,7 +38,7 @@ async def run(settings: OperatorSettings, ports: Ports) -> None:
         stack.push_async_callback(api.close)
         index, queue = Index(), WorkQueue()
         cluster = KubernetesCluster(api, index)
-        basis = Basis(settings, load_catalog())
+        basis = Basis(settings, catalog)
         trigger = Trigger(index, queue)
         watches = informers(api, index, settings.watch_namespaces, trigger.changed)
         health = Health(watches)
