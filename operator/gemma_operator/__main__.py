@@ -1,4 +1,4 @@
-"""The command line `gemma-operator`: argument parsing only. What each command does lives in `gemma_operator.cli`."""
+"""The command line: argument parsing only. What each command does lives in the `cli` room."""
 
 import argparse
 import sys
@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 from gemma_operator import __version__
 
-COMMANDS = ("run", "plan", "recommend", "explain", "render", "top", "report", "crd", "doctor")
-"""Each is a module of `gemma_operator.cli` with `register(subparsers)`, which sets `run(args) -> exit code`."""
+COMMANDS = ("run", "plan", "recommend", "explain", "render", "diff", "top", "report", "crd", "doctor")
+"""Each is a module of the `cli` room with `register(subparsers)`, which sets `run(args) -> exit code`."""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -97,17 +97,18 @@ def restored(owner: Owner, revision: Revision, rendered: Sequence[Manifest]) -> 
     """
     others = [manifest for manifest in rendered if manifest["kind"] not in KEPT_KINDS]
     now = next(manifest for manifest in rendered if manifest["kind"] == "Deployment")
-    paced = {name: now["spec"][name] for name in _PACED}
     kept = [_owned(owner, manifest) for manifest in revision.objects]
     return (
         *others,
-        *(
-            {**manifest, "spec": {**paced, **manifest["spec"]}}
-            if manifest["kind"] == "Deployment"
-            else manifest
-            for manifest in kept
-        ),
+        *(_paced(manifest, now) if manifest["kind"] == "Deployment" else manifest for manifest in kept),
     )
+
+
+def _paced(deployment: Manifest, now: Manifest) -> Manifest:
+    """In the order of fields of a rendering, so that a diff of the two shows what differs."""
+    fields = {**deployment["spec"], **{name: now["spec"][name] for name in _PACED}}
+    order = [*now["spec"], *(name for name in fields if name not in now["spec"])]
+    return {**deployment, "spec": {name: fields[name] for name in order if name in fields}}
 
 
 def needed_to_return(revision: Revision) -> frozenset[ObjectKey]:
