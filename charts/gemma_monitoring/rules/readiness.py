@@ -118,6 +118,15 @@ READINESS = Group(
             on their traffic are blind and the autoscaler has no signal.""",
         ),
         Alert(
+            "GemmaRolloutRolledBack",
+            Severity.WARNING,
+            "5m",
+            f"{_condition('UpToDate', 'RolledBack')} == 1",
+            "The last edit of {{ $labels.namespace }}/{{ $labels.model }} failed and was rolled back",
+            """Pods of the new spec did not become ready, so the last good ones serve again. The edit stays
+            without effect until it is changed.""",
+        ),
+        Alert(
             "GemmaTemplateDrift",
             Severity.INFO,
             "1d",
