@@ -111,3 +111,16 @@ def test_the_operator_pod_meets_pod_security_restricted(render: Render) -> None:
         assert security["allowPrivilegeEscalation"] is False
         assert security["readOnlyRootFilesystem"] is True
         assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_catalogue_overlay_is_mounted_and_read(render: Render) -> None:
+    [deployment] = of_kind(render("--set", "catalogOverlay=team-catalogue"), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert "--catalog-overlay=/etc/gemma-catalog" in pod["containers"][0]["args"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["catalog"]["configMap"] == {"name": "team-catalogue", "optional": True}
+    kubernetes_validate.validate(deployment, KUBERNETES, strict=True)
+    [plain] = of_kind(render(), "Deployment")
+    assert not any(
+        "catalog" in argument for argument in plain["spec"]["template"]["spec"]["containers"][0]["args"]
+    )
