@@ -18,6 +18,15 @@ _REFUSED_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerErro
 _CREATING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 _TRITON_CLOSING_WORDS = "failed to load all models"
 """Triton's last line when a model does not load; the cause stands above it."""
+_ACCELERATOR_FULL = (
+    "CUDA out of memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "cudaErrorMemoryAllocation",
+    "CUDA error: out of memory",
+    "No available memory for the cache blocks",
+    "larger than the available KV cache memory",
+)
+"""How PyTorch, the CUDA driver, TensorRT-LLM and vLLM (the last two) say that an accelerator is full."""
 _KILLED = 137
 """128 + SIGKILL."""
 
@@ -28,6 +37,8 @@ class Trouble:
 
     reason: Reason
     message: str
+    on_accelerator: bool = False
+    """Of OutOfMemory: whether it was the accelerator's memory and not the host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +185,9 @@ def _crashed(pod: Manifest, container: Manifest) -> Trouble | None:
     ended = _ended(pod, container)
     if ended is None:
         return None
+    if full := _line_about_full_accelerator(ended.get("message") or ""):
+        message = f"container {container['name']} found the memory of its accelerator full: {full}"
+        return Trouble(Reason.OUT_OF_MEMORY, message, on_accelerator=True)
     code = ended.get("exitCode", 0)
     line = last_line(ended.get("message") or "")
     cause = f": {line}" if line else (" (killed, as a failed probe does)" if code == _KILLED else "")
@@ -182,6 +196,12 @@ def _crashed(pod: Manifest, container: Manifest) -> Trouble | None:
     return Trouble(
         Reason.CRASH_LOOP, f"container {container['name']} ended with exit code {code}{restarts}{cause}"
     )
+
+
+def _line_about_full_accelerator(log: str) -> str | None:
+    """The first of the last log lines that says so: what follows it are consequences."""
+    lines = (line.strip() for line in log.splitlines())
+    return next((line for line in lines if any(words in line for words in _ACCELERATOR_FULL)), None)
 
 
 _CHECKS: tuple[Callable[[Manifest, Manifest], Trouble | None], ...] = (

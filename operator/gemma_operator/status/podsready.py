@@ -62,7 +62,8 @@ def _beside_plan(trouble: Trouble, plan: Plan | None) -> Trouble:
         f"the plan counts {parts} + overhead {gib(memory.overhead_bytes)} of {gib(memory.usable_bytes)} GiB"
         f" {where}, and {gib(plan.host.memory_bytes)} GiB of host memory"
     )
-    remedy = "raise hardware.memory, or lower model.contextLength or capacity.maxConcurrentRequests"
+    lower = "lower model.contextLength or capacity.maxConcurrentRequests"
+    remedy = f"raise hardware.{'count' if trouble.on_accelerator else 'memory'}, or {lower}"
     return Trouble(trouble.reason, f"{trouble.message}; {planned}; {remedy}")
 
 

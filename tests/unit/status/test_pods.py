@@ -25,7 +25,7 @@ from support.children import (
     waiting,
     warning,
 )
-from support.plans import CPU_PLAN, OWNER, spec_of
+from support.plans import CPU_PLAN, GPU_PLAN, OWNER, spec_of
 
 
 def verdict(*children: Manifest, events: tuple[Manifest, ...] = (), **fields: Any) -> Verdict:
@@ -244,3 +244,29 @@ def test_nothing_wanted(fields: dict[str, Any], words: str) -> None:
 )
 def test_the_line_that_explains(text: str, line: str) -> None:
     assert last_line(text) == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.20 GiB free",
+        "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMallocAsync: cudaErrorMemoryAllocation",
+        "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+        "ValueError: To serve at least one request (9.1 GiB KV cache is needed, which is larger than the"
+        " available KV cache memory (7.4 GiB)",
+    ],
+    ids=["torch", "tensorrt-llm", "vllm-none", "vllm-short"],
+)
+def test_a_full_accelerator_is_told_from_a_crash_and_from_full_host_memory(line: str) -> None:
+    log = f"Traceback (most recent call last):\n{line}\nerror: creating server: failed to load all models"
+    crashing = pod(
+        containers=[waiting("triton", "CrashLoopBackOff", last=end(1, log))],
+        init=[],
+    )
+    children = [deployment(desired=1, replicas=1, updatedReplicas=1), replica_set(), crashing]
+    verdict = pods_verdict(spec_of(), GPU_PLAN, observe(OWNER, children))
+    assert verdict.reason is Reason.OUT_OF_MEMORY
+    assert line in verdict.message
+    assert "on each accelerator" in verdict.message
+    assert "raise hardware.count, or lower model.contextLength" in verdict.message
+    assert "hardware.memory" not in verdict.message
