@@ -39,8 +39,8 @@ NON_TORCH_BYTES = 200 * MIB
 NCCL_BYTES = 150 * MIB
 """Communicators and all-reduce buffers per rank when there are several; public logs give 0.1-0.6 GiB."""
 GRAPH_BYTES_PER_LAYER = 180 * 1024
-"""Driver memory of one layer in one captured graph: 0.13 GiB for 24 layers x 35 graphs of another model on H100
-is 166 kB; Gemma 4 12B on RTX 3090 logs 0.68 GiB captured and 0.79 reserved, 173 and 205 kB."""
+"""Driver memory of one layer in one captured graph: 0.13 GiB for 24 layers x 35 graphs of another model on
+H100 is 166 kB; Gemma 4 12B on RTX 3090 logs 0.68 GiB captured and 0.79 reserved, 173 and 205 kB."""
 GRAPH_BATCHES = 512
 """vLLM captures sizes up to min(2 x max_num_seqs, 512): 1, 2, 4, multiples of 8 to 256, of 16 above."""
 HIDDEN_COPIES = 4
