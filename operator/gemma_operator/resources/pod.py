@@ -1,6 +1,6 @@
 """The serving pod: repository writer, weights fetcher, triton and the gateway (docs/architecture.md)."""
 
-from gemma_operator.api.manifest import SERVING, Manifest, Owner, selector_labels, short_name
+from gemma_operator.api.manifest import Manifest, Owner, short_name
 from gemma_operator.api.quantity import GIB, MIB, format_bytes, format_millicores
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
@@ -11,7 +11,6 @@ from gemma_operator.resources.containers import (
     mount,
     own_resources,
     pod_basics,
-    scheduling,
     variable,
 )
 from gemma_operator.resources.fetch import (
@@ -37,6 +36,7 @@ from gemma_operator.resources.layout import (
     config_name,
 )
 from gemma_operator.resources.persistentvolumeclaim import cache_claim_name
+from gemma_operator.resources.placement import placement
 from gemma_operator.resources.probes import (
     TRITON_EXIT_SECONDS,
     gateway_probes,
@@ -74,7 +74,7 @@ def serving_pod(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: O
         "initContainers": writers,
         "containers": [_triton(plan, settings), _gateway(plan, settings)],
         "volumes": _volumes(owner, spec, plan),
-        **_placement(owner, plan, settings),
+        **placement(owner, spec, plan, settings),
     }
 
 
@@ -208,26 +208,6 @@ def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Mani
     if spec.cache is not None:
         return claim_volume(WEIGHTS_VOLUME, cache_claim_name(owner, spec.cache, weights), read_only=True)
     return empty_volume(WEIGHTS_VOLUME, weights.size_bytes + weights.size_bytes // WEIGHTS_SPARE_PARTS + MIB)
-
-
-def _placement(owner: Owner, plan: Plan, settings: OperatorSettings) -> Manifest:
-    fields = scheduling(settings)
-    selector = {**fields.get("nodeSelector", {}), **plan.node_selector}
-    tolerations = [*fields.get("tolerations", []), *(dict(toleration) for toleration in plan.tolerations)]
-    if selector:
-        fields["nodeSelector"] = selector
-    if tolerations:
-        fields["tolerations"] = tolerations
-    fields["topologySpreadConstraints"] = [
-        {
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector_labels(owner, SERVING)},
-            "matchLabelKeys": ["pod-template-hash"],
-        }
-    ]
-    return fields
 
 
 def _compiles(plan: Plan) -> bool:

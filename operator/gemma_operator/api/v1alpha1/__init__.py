@@ -4,6 +4,7 @@ Attribute docstrings are what `kubectl explain` prints; the CRD is generated fro
 """
 
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec, Objectives, Scrape
+from gemma_operator.api.v1alpha1.placement import PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec, Strategy, UpgradePolicy
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
@@ -52,6 +53,8 @@ __all__ = [
     "PersistentVolumeClaimSource",
     "PlanMemory",
     "PlanStatus",
+    "PodOptions",
+    "PodToleration",
     "Precision",
     "RenderedStatus",
     "RolloutSpec",

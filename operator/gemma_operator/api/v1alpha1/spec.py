@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
+from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec
 
 _Model = TypeVar("_Model", bound=ApiModel)
@@ -16,6 +17,7 @@ _PATH_CLIMBS = "path lies within the claim: it cannot hold '..'"
 _ONE_SOURCE = "exactly one of huggingFace and persistentVolumeClaim must be set"
 _CPU_COUNT = "count is the number of accelerators: leave it out with accelerator cpu"
 _TWO_CHOICES = "accelerator names one and candidates several: leave one of the two out"
+_CLASS_CHOOSES = "computeClass chooses the nodes: leave nodeSelector and spot out"
 _CLAIM_EXISTS = "claimName names an existing claim: storageClassName and size describe a new one"
 _NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
 
@@ -169,6 +171,11 @@ class HardwareSpec(ApiModel):
                 " || size(self.candidates) == 0",
                 _TWO_CHOICES,
             ),
+            (
+                "!has(self.computeClass) || ((!has(self.nodeSelector) || size(self.nodeSelector) == 0)"
+                " && (!has(self.spot) || !self.spot))",
+                _CLASS_CHOOSES,
+            ),
         )
     )
 
@@ -184,10 +191,23 @@ class HardwareSpec(ApiModel):
     """CPU of the engine container. Default: planned."""
     memory: Quantity | None = Field(default=None)
     """Host memory of the engine container. Default: planned."""
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] = Field(default={})
+    """Labels that nodes must have, beside those of the plan."""
+    tolerations: Annotated[list[PodToleration], Field(max_length=16)] = Field(default=[])
+    """Taints that pods put up with, beside those of the plan."""
+    compute_class: LabelValue | None = Field(default=None)
+    """GKE ComputeClass, which chooses nodes by its own priorities."""
+    spot: bool = Field(default=False)
+    """Run on GKE spot nodes. They may go at any time: use two replicas or more."""
 
     @model_validator(mode="after")
     def _counts_accelerators(self) -> Self:
         return _check(self, self.accelerator != "cpu" or self.count is None, _CPU_COUNT)
+
+    @model_validator(mode="after")
+    def _lets_the_class_choose(self) -> Self:
+        chooses = self.compute_class is not None
+        return _check(self, not chooses or not (self.node_selector or self.spot), _CLASS_CHOOSES)
 
     @model_validator(mode="after")
     def _names_its_accelerators_once(self) -> Self:
@@ -254,6 +274,8 @@ class GemmaDeploymentSpec(ApiModel):
     """Number of pods."""
     cache: CacheSpec | None = Field(default=None)
     """Keep fetched weights in a claim. Default: each pod fetches into its own ephemeral volume."""
+    pod: PodOptions = Field(default=PodOptions())
+    """What every pod gets beside what is planned."""
     rollout: RolloutSpec = Field(default=RolloutSpec())
     """How pods are replaced."""
     monitoring: MonitoringSpec = Field(default=MonitoringSpec())
