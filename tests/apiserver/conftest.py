@@ -13,6 +13,7 @@ import pytest
 
 from apiserver.operator_process import OperatorProcess, kubeconfig_for
 from cluster.audit import Audit
+from cluster.endpoint import Endpoint
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.kubectl import Kubectl
 from gemma_operator.api.manifest import Manifest
@@ -102,6 +103,11 @@ def operator(operator_kubeconfig: Path, namespace: str, tmp_path: Path) -> Itera
         yield process
     finally:
         process.kill()
+
+
+@pytest.fixture
+def endpoint(kubectl: Kubectl, namespace: str) -> Endpoint:
+    return Endpoint(kubectl, namespace, "assistant")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,14 @@ def kubeconfig_for(administrator: Path, token: str, server: str | None = None) -
 class OperatorProcess:
     """`gemma-operator run` with settings of the test's own, on free ports."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, kubeconfig: Path, folder: Path, settings: dict[str, Any], arguments: Sequence[str] = ()
+    ) -> None:
         self._kubeconfig = kubeconfig
         self._log = folder / "operator.log"
         self._settings = folder / "settings.yaml"
         self._settings.write_text(yaml.safe_dump(settings))
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: tuple[int, int] = (0, 0)
 
@@ -46,7 +50,7 @@ class OperatorProcess:
             begin = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gemma_operator", "run", "--settings", str(self._settings),
-                 "--health-port", "0", "--metrics-port", "0"],
+                 "--health-port", "0", "--metrics-port", "0", *self._arguments],
                 env={**os.environ, "KUBECONFIG": str(self._kubeconfig)}, stdout=log, stderr=log,
             )  # fmt: skip
         if not wait:

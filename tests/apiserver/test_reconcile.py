@@ -20,11 +20,6 @@ UNFITTABLE = {"model": {"variant": "gemma-3-270m", "contextLength": 1048576}}
 MAX_WRITES = 9
 
 
-@pytest.fixture
-def endpoint(kubectl: Kubectl, namespace: str) -> Endpoint:
-    return Endpoint(kubectl, namespace, "assistant")
-
-
 def settled(endpoint: Endpoint, spec: dict[str, Any]) -> None:
     """Apply the spec, and wait for what the scheduler says of its last pod, after which nothing happens."""
     endpoint.apply(spec)

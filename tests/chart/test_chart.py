@@ -47,7 +47,7 @@ def test_every_shape_gives_the_operator_settings_it_accepts(render: Render, valu
     )
 
 
-@pytest.mark.parametrize("pair", ["image.tag=1", "images.oprator.tag=1", "crds.instal=true", "replicas=2"])
+@pytest.mark.parametrize("pair", ["image.tag=1", "images.oprator.tag=1", "crds.instal=true", "replica=2"])
 def test_unknown_values_are_refused_by_name(render: Render, pair: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         render("--set", pair)
@@ -124,3 +124,27 @@ def test_a_catalogue_overlay_is_mounted_and_read(render: Render) -> None:
     assert not any(
         "catalog" in argument for argument in plain["spec"]["template"]["spec"]["containers"][0]["args"]
     )
+
+
+def test_one_replica_needs_no_lease(render: Render) -> None:
+    documents = render()
+    [deployment] = of_kind(documents, "Deployment")
+    assert deployment["spec"]["strategy"]["type"] == "Recreate"
+    assert not any("--lease" in argument for argument in operator_arguments(deployment))
+    assert "leases" not in str(of_kind(documents, "Role"))
+
+
+def test_several_replicas_take_turns_by_a_lease_they_may_write(render: Render) -> None:
+    documents = render("--set", "replicas=2")
+    [deployment] = of_kind(documents, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    [lease] = [argument for argument in operator_arguments(deployment) if argument.startswith("--lease=")]
+    namespace, name = lease.removeprefix("--lease=").split("/")
+    [role] = [role for role in of_kind(documents, "Role") if "leases" in str(role)]
+    assert role["metadata"]["namespace"] == namespace
+    assert [rule.get("resourceNames") for rule in role["rules"]] == [None, [name]]
+
+
+def operator_arguments(deployment: dict[str, Any]) -> list[str]:
+    arguments: list[str] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    return arguments

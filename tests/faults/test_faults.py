@@ -22,6 +22,8 @@ WATCH_FAULTS = 12
 LIFE_WRITES = 20
 """About as many writes does an undisturbed life take; faults beyond the last one do not happen."""
 REFERENCE = "plan-999"
+CHILDREN = 5
+"""Writes that no merging of edits can save."""
 PASSING = [fault for fault in WriteFault if not fault.name.startswith("KILL")]
 KILLS = (WriteFault.KILL_BEFORE, WriteFault.KILL_AFTER)
 
@@ -87,13 +89,12 @@ async def test_faults_of_requests_and_watches_do_not_change_the_end(
 async def test_killed_at_every_write_of_a_life_it_ends_the_same(
     control_plane: Cluster, namespace: str, tmp_path: Path, moment: WriteFault
 ) -> None:
-    """Plan number k is killed at its k-th write: each life in turn, since a kill meets all."""
+    """At the k-th write of plan number k the operator is killed, in the middle of the lives of all others."""
     async with Fleet(control_plane, namespace, tmp_path) as fleet:
         wanted = await reference(fleet)
-        writes = fleet.proxy.writes[REFERENCE]
-        for number in range(1, writes + 1):
-            name = f"plan-{number:03}"
+        names = [f"plan-{number:03}" for number in range(1, fleet.proxy.writes[REFERENCE] + 1)]
+        for number, name in enumerate(names, start=1):
             fleet.proxy.faults.writes[name, number] = moment
-            await fleet.live([name])
-            await compare_and_delete(fleet, [name], wanted)
-        assert fleet.proxy.happened[moment] == writes
+        await fleet.live(names)
+        await compare_and_delete(fleet, names, wanted)
+        assert fleet.proxy.happened[moment] >= CHILDREN

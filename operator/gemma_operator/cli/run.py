@@ -29,6 +29,11 @@ def register(subparsers: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         "--health-port", type=int, default=DEFAULT_HEALTH_PORT, help="port of /healthz and /readyz"
     )
     parser.add_argument("--metrics-port", type=int, default=DEFAULT_METRICS_PORT, help="port of /metrics")
+    parser.add_argument(
+        "--lease",
+        metavar="NAMESPACE/NAME",
+        help="work only while holding this Lease, so that another replica can stand by",
+    )
     parser.add_argument("--verbose", action="store_true", help="log what kopf does, too")
     parser.set_defaults(run=_run)
 
@@ -36,8 +41,9 @@ def register(subparsers: "_SubParsersAction[argparse.ArgumentParser]") -> None:
 def _run(args: argparse.Namespace) -> int:
     # Imported here, because kopf and the client take a second that the other commands need not wait.
     from gemma_operator.controller.health import Ports  # noqa: PLC0415
-    from gemma_operator.controller.process import run  # noqa: PLC0415
+    from gemma_operator.controller.process import Options, run  # noqa: PLC0415
     from gemma_operator.kube.errors import ClusterError  # noqa: PLC0415
+    from gemma_operator.kube.lease import LeaseName, LeaseNameError  # noqa: PLC0415
     from gemma_operator.settings import SettingsError, parse_settings  # noqa: PLC0415
 
     logging.basicConfig(
@@ -51,8 +57,10 @@ def _run(args: argparse.Namespace) -> int:
         text = args.settings.read_text() if args.settings is not None else ""
         settings = parse_settings(text, str(args.settings or "settings"))
         catalog = catalog_in_force(args.catalog_overlay)
-        asyncio.run(run(settings, catalog, Ports(args.health_port, args.metrics_port)))
-    except (OSError, SettingsError) as error:
+        lease = None if args.lease is None else LeaseName.parse(args.lease)
+        ports = Ports(args.health_port, args.metrics_port)
+        asyncio.run(run(settings, catalog, Options(ports, lease)))
+    except (OSError, SettingsError, LeaseNameError) as error:
         print(f"gemma-operator run: {error}", file=sys.stderr)
         return 2
     except ClusterError as error:

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -20,6 +22,7 @@ from gemma_operator.controller.worker import Worker
 from gemma_operator.kube.apiserver import ApiServer
 from gemma_operator.kube.cluster import KubernetesCluster, follow, informers
 from gemma_operator.kube.index import Index
+from gemma_operator.kube.lease import Lease, LeaseLostError, LeaseName
 from gemma_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -30,42 +33,67 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def run(settings: OperatorSettings, catalog: Catalog, ports: Ports) -> None:
-    """Run the operator until SIGTERM or SIGINT. Raises ClusterError when there is no cluster to reach."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says of this process."""
+
+    ports: Ports
+    lease: LeaseName | None
+    """Work only while holding it; None: this is the only process."""
+
+
+async def run(settings: OperatorSettings, catalog: Catalog, options: Options) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Raises ClusterError when there is no cluster to reach, or the lease was lost: a new process starts clean.
+    """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         api = await ApiServer.connect(metrics.observe_request)
         stack.push_async_callback(api.close)
         index, queue = Index(), WorkQueue()
         cluster = KubernetesCluster(api, index)
-        basis = Basis(settings, catalog)
         trigger = Trigger(index, queue)
         watches = informers(api, index, settings.watch_namespaces, trigger.changed)
         health = Health(watches)
         metrics.follow_queue(lambda: len(queue), queue.oldest_seconds)
         metrics.follow_watches(health.ages)
-        used = await stack.enter_async_context(served(health, metrics.page, ports))
+        used = await stack.enter_async_context(served(health, metrics.page, options.ports))
         logger.info("probes on port %d, metrics on port %d", used.health, used.metrics)
         await cluster.await_definition()
-        worker = Worker(queue, cluster, basis, now, metrics)
-        async with asyncio.TaskGroup() as group:
-            synced = asyncio.Event()
-            background = [group.create_task(follow(watches, synced.set), name="watches")]
-            await synced.wait()
-            logger.info("%d objects known, %d watches", len(index), len(watches))
-            background += [
-                group.create_task(worker.run(), name=f"worker {number}")
-                for number in range(settings.max_concurrent_reconciles)
-            ]
-            await kopf.operator(
-                registry=registry_for(trigger.seen, api.credentials),
-                settings=settings_for(),
-                standalone=True,
-                # kopf would ask for the user's name, and uid 1000 has none in the image.
-                # The type is a private NewType of str.
-                identity=cast(Any, socket.gethostname()),
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-            )
-            for task in background:
-                task.cancel()
+        worker = Worker(queue, cluster, Basis(settings, catalog), now, metrics)
+        try:
+            async with asyncio.TaskGroup() as group:
+                synced = asyncio.Event()
+                background = [group.create_task(follow(watches, synced.set), name="watches")]
+                await synced.wait()
+                logger.info("%d objects known, %d watches", len(index), len(watches))
+                if options.lease is not None:
+                    lease = Lease(api, options.lease, f"{socket.gethostname()}_{os.getpid()}", now)
+                    await lease.acquire()
+                    api.may_write = lease.is_held
+                    stack.push_async_callback(lease.release)
+                    background.append(group.create_task(lease.keep(), name="lease"))
+                background += [
+                    group.create_task(worker.run(), name=f"worker {number}")
+                    for number in range(settings.max_concurrent_reconciles)
+                ]
+                await follow_resources(trigger, api, settings)
+                for task in background:
+                    task.cancel()
+        except* LeaseLostError as lost:
+            raise lost.exceptions[0] from None
+
+
+async def follow_resources(trigger: Trigger, api: ApiServer, settings: OperatorSettings) -> None:
+    """Follow the GemmaDeployments until SIGTERM or SIGINT: kopf's part."""
+    await kopf.operator(
+        registry=registry_for(trigger.seen, api.credentials),
+        settings=settings_for(),
+        standalone=True,
+        # kopf would ask for the user's name, and uid 1000 has none in the image.
+        # The type is a private NewType of str.
+        identity=cast(Any, socket.gethostname()),
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+    )

@@ -71,6 +71,8 @@ class ApiServer:
         self._client = ApiClient(configuration)
         self._client.user_agent = f"gemma-operator/{__version__}"
         self._observer = observer
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked before each write: False once another process may hold the lease."""
 
     @classmethod
     async def connect(cls, observer: Observer) -> "ApiServer":
@@ -108,6 +110,8 @@ class ApiServer:
 
     async def send(self, request: Request) -> Manifest:
         """Send a request and return the answer's object. Raises ClusterError."""
+        if request.method != "GET" and not self.may_write():
+            raise UnavailableError(f"{request}: not sent, since the lease is not held any more")
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
         response = await self._open(request, timeout)
         try:

@@ -17,7 +17,7 @@ from gemma_operator.kube.index import Index
 from gemma_operator.kube.kinds import Kind
 
 PAGE_OBJECTS = 100
-"""Objects per page of a list: of Deployments that is 1 MB of JSON, and ten times as much as Python objects."""
+"""Objects per page of a list: 1 MB of JSON for Deployments, and ten times as much as Python objects."""
 WATCH_SECONDS = 1800
 """How long the server is asked to keep a watch open. Its own choice is 30 to 60 min."""
 FIRST_DELAY_SECONDS = 0.5

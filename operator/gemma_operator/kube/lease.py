@@ -22,6 +22,10 @@ RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
+class LeaseNameError(ValueError):
+    """Not NAMESPACE/NAME."""
+
+
 class LeaseLostError(ClusterError):
     """Somebody else may write now."""
 
@@ -35,10 +39,10 @@ class LeaseName:
 
     @classmethod
     def parse(cls, text: str) -> "LeaseName":
-        """Read `NAMESPACE/NAME`. Raises ValueError."""
+        """Read `NAMESPACE/NAME`. Raises LeaseNameError."""
         namespace, separator, name = text.partition("/")
         if not (namespace and separator and name) or "/" in name:
-            raise ValueError(f"{text!r} is not NAMESPACE/NAME")
+            raise LeaseNameError(f"lease {text!r} is not NAMESPACE/NAME")
         return cls(namespace, name)
 
 
@@ -79,11 +83,11 @@ class Lease:
         """Let another one take over at once."""
         if self._seen is None or not self.is_held():
             return
-        self._renewed_at = None
         try:
             await self._write({**self._seen["spec"], "holderIdentity": ""})
         except ClusterError as error:
             logger.warning("the lease could not be released, and will expire: %s", error)
+        self._renewed_at = None
 
     async def _attempt(self) -> bool:
         """Take or renew it; whether it is held afterwards."""

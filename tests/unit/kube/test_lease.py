@@ -17,6 +17,7 @@ from gemma_operator.kube.lease import (
     Lease,
     LeaseLostError,
     LeaseName,
+    LeaseNameError,
 )
 from support.virtual_time import VirtualTimeLoop
 
@@ -209,5 +210,5 @@ def test_a_thousand_hand_overs_never_have_two_holders() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "a/", "/b", "a/b/c"])
 def test_a_name_without_its_namespace_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="NAMESPACE/NAME"):
+    with pytest.raises(LeaseNameError, match="NAMESPACE/NAME"):
         LeaseName.parse(text)
