@@ -184,8 +184,8 @@ class KubernetesCluster:
     async def apply_status(self, resource: Manifest, status: Manifest) -> None:
         """Write the whole status of a GemmaDeployment. Raises ClusterError.
 
-        Not by server-side apply, which refuses all of it for one field that an older CRD does not know. A merge
-        patch loses that field and no other; what was lost is not sent again for nothing.
+        Not by server-side apply, which refuses all of it for one field that an older CRD does not know. A
+        merge patch loses that field and no other; what was lost is not sent again for nothing.
         """
         key, stored = object_key(resource), resource.get("status") or {}
         if self._stripped.get(key) == (status, stored):
