@@ -7,8 +7,10 @@ costs more than the rest of the gateway's work on a token.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from enum import Enum
 from typing import Any, Protocol
 
@@ -28,6 +30,8 @@ CHANNEL_OPTIONS = (
 )
 FINAL_RESPONSE = "triton_final_response"
 """Parameter of the last response of a request."""
+MAX_IDLE_STREAMS = 256
+"""Open streams that wait for a next request: about 10 kB each."""
 STATS_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 5.0
 
@@ -69,25 +73,36 @@ class Upstream(Protocol):
 
 
 class TritonUpstream:
-    """Triton's gRPC endpoint."""
+    """Triton's gRPC endpoint.
+
+    A stream is used again after its request's final response: opening and closing one per request ends Triton
+    2.51 with signal 11 now and then (in ModelStreamInferHandler::Process; after some thousand statistics
+    requests, measured), the likelier the shorter the request.
+    """
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._idle: list[Any] = []
 
     async def generate(
         self, request: contract.GenerateRequest, media: Sequence[bytes] = ()
     ) -> AsyncGenerator[contract.GenerateEvent, None]:
         """Events of one sequence; closing the generator cancels the call."""
-        async for raw in self._events(_infer_request(request.id, request.to_json().encode(), media)):
-            yield decode_event(raw)
+        message = _infer_request(request.id, request.to_json().encode(), media)
+        async with aclosing(self._events(message)) as events:
+            async for raw in events:
+                yield decode_event(raw)
 
     async def stats(self) -> contract.EngineStats:
         """What the engine is doing now."""
-        message = _infer_request("stats", contract.STATS_REQUEST.encode(), ())
-        async for raw in self._events(message, STATS_TIMEOUT_SECONDS):
-            return contract.EngineStats.from_json(raw)
-        raise UpstreamError("the engine answered a statistics request with nothing")
+        answer: bytes | None = None
+        async with asyncio.timeout(STATS_TIMEOUT_SECONDS):
+            async for raw in self._events(_infer_request("stats", contract.STATS_REQUEST.encode(), ())):
+                answer = raw
+        if answer is None:
+            raise UpstreamError("the engine answered a statistics request with nothing")
+        return contract.EngineStats.from_json(answer)
 
     async def model_state(self) -> ModelState:
         """Whether the model is loaded."""
@@ -100,17 +115,17 @@ class TritonUpstream:
         return ModelState.READY if answer.ready else ModelState.NOT_READY
 
     async def close(self) -> None:
-        """Close the channel."""
+        """Close the channel and its streams."""
+        for call in self._idle:
+            call.cancel()
         await self._channel.close()
 
-    async def _events(self, message: Any, timeout: float | None = None) -> AsyncIterator[bytes]:
-        # The sending side stays open until the final response, as Triton's own client does it: a stream
-        # that is half-closed while responses come ends Triton 2.51 now and then (signal 11 in its gRPC
-        # frontend).
-        call = self._stub.ModelStreamInfer(timeout=timeout)
+    async def _events(self, message: Any) -> AsyncGenerator[bytes, None]:
+        """Events up to the final response; a stream that is left earlier is cancelled."""
+        call, response = await self._started(message)
+        whole = False
         try:
-            await call.write(message)
-            while (response := await call.read()) is not grpc.aio.EOF:
+            while response is not grpc.aio.EOF:
                 if response.error_message:
                     raise UpstreamError(response.error_message)
                 contents = response.infer_response.raw_output_contents
@@ -118,13 +133,40 @@ class TritonUpstream:
                     # A BYTES[1] tensor: four bytes of length, then the bytes.
                     yield contents[0][4:]
                 if response.infer_response.parameters[FINAL_RESPONSE].bool_param:
-                    await call.done_writing()
+                    whole = True
+                    return
+                response = await call.read()
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise TimeoutError(error.details()) from error
-            raise UpstreamError(f"{error.code().name}: {error.details()}") from error
+            raise _worded(error) from error
         finally:
-            call.cancel()
+            if whole and len(self._idle) < MAX_IDLE_STREAMS:
+                self._idle.append(call)
+            else:
+                call.cancel()
+
+    async def _started(self, message: Any) -> tuple[Any, Any]:
+        """A stream on which `message` was sent, and its first response."""
+        while True:
+            used = bool(self._idle)
+            call = self._idle.pop() if used else self._stub.ModelStreamInfer()
+            try:
+                await call.write(message)
+                response = await call.read()
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                if used:
+                    continue  # The stream ended while it was idle, with the Triton that it led to.
+                if isinstance(error, grpc.aio.AioRpcError):
+                    raise _worded(error) from error
+                raise UpstreamError("the stream could not be opened") from error
+            except BaseException:
+                call.cancel()
+                raise
+            if response is not grpc.aio.EOF or not used:
+                return call, response
+
+
+def _worded(error: grpc.aio.AioRpcError) -> UpstreamError:
+    return UpstreamError(f"{error.code().name}: {error.details()}")
 
 
 def decode_event(raw: bytes) -> contract.GenerateEvent:
