@@ -59,7 +59,7 @@ def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Ope
         "metadata": {
             "labels": {**labels_for(owner, SERVING), **_scrape_label(spec)},
             "annotations": {
-                CONFIG_HASH_ANNOTATION: config_hash(owner, plan),
+                CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan),
                 "kubectl.kubernetes.io/default-container": "gateway",
                 **_scrape_annotations(spec),
             },

@@ -5,6 +5,7 @@ from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.fetch import endpoint_port, is_fetched
 from gemma_operator.resources.layout import ADMIN_PORT, API_PORT, object_metadata
+from gemma_operator.resources.protection import protection_egress
 from gemma_operator.settings import OperatorSettings
 
 DNS_PORT = 53
@@ -17,6 +18,7 @@ def serving_network_policy(
     egress = [_dns(settings)]
     if spec.cache is None and is_fetched(plan.weights):
         egress.append(_hub(plan, settings))
+    egress += protection_egress(spec)
     ports = [{"port": port, "protocol": "TCP"} for port in (API_PORT, ADMIN_PORT)]
     return _policy(owner, short_name(owner.name), SERVING, {"ingress": [{"ports": ports}], "egress": egress})
 

@@ -44,6 +44,7 @@ from gemma_operator.resources.probes import (
     triton_lifecycle,
     triton_probes,
 )
+from gemma_operator.resources.protection import protection_mounts, protection_volumes
 from gemma_operator.settings import OperatorSettings
 
 TRITON = "/opt/tritonserver/bin/tritonserver"
@@ -72,7 +73,7 @@ def serving_pod(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: O
         **pod_basics(short_name(owner.name), settings),
         "terminationGracePeriodSeconds": termination_grace_seconds(plan),
         "initContainers": writers,
-        "containers": [_triton(plan, settings), _gateway(plan, settings)],
+        "containers": [_triton(plan, settings), _gateway(spec, plan, settings)],
         "volumes": _volumes(owner, spec, plan),
         **placement(owner, spec, plan, settings),
     }
@@ -96,7 +97,7 @@ def _repository(settings: OperatorSettings) -> Manifest:
     }
 
 
-def _gateway(plan: Plan, settings: OperatorSettings) -> Manifest:
+def _gateway(spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
     return {
         **container_basics("gateway", settings.images.gateway, settings),
         "command": ["python3", "-m", "gemma_serving.gateway"],
@@ -110,8 +111,10 @@ def _gateway(plan: Plan, settings: OperatorSettings) -> Manifest:
         **gateway_probes(plan),
         "volumeMounts": [
             mount("config", CONFIG_FOLDER, read_only=True),
+            mount(WEIGHTS_VOLUME, WEIGHTS_FOLDER, read_only=True),
             mount("run", RUN_FOLDER),
             mount(GATEWAY_TEMPORARY_VOLUME, TEMPORARY_FOLDER),
+            *protection_mounts(spec),
         ],
     }
 
@@ -198,7 +201,7 @@ def _volumes(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> list[Manife
     ]
     if _compiles(plan):
         volumes.append(empty_volume("cache", CACHE_BYTES))
-    return volumes
+    return [*volumes, *protection_volumes(spec)]
 
 
 def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Manifest:

@@ -1,10 +1,11 @@
 """runtime.json: the serving contract's RuntimeConfig, filled from the plan."""
 
 from gemma_operator.api.manifest import Owner
-from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.layout import weights_path
 from gemma_operator.resources.probes import REMOVAL_SECONDS
+from gemma_operator.resources.protection import access_config, safety_config
 from gemma_serving.contract import EngineKind, RuntimeConfig, SamplingDefaults
 
 _ENGINE_KINDS = {
@@ -14,7 +15,7 @@ _ENGINE_KINDS = {
 }
 
 
-def runtime_config(owner: Owner, plan: Plan) -> RuntimeConfig:
+def runtime_config(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> RuntimeConfig:
     """Everything a serving pod needs to know."""
     return RuntimeConfig(
         model=owner.name,
@@ -36,6 +37,8 @@ def runtime_config(owner: Owner, plan: Plan) -> RuntimeConfig:
         modalities=list(plan.modalities),
         sampling=_sampling(plan.sampling),
         engine_arguments=plan.engine_arguments,
+        access=access_config(spec),
+        safety=safety_config(owner, spec),
     )
 
 

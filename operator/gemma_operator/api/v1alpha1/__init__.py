@@ -3,9 +3,11 @@
 Attribute docstrings are what `kubectl explain` prints; the CRD is generated from here by `api/crd.py`.
 """
 
+from gemma_operator.api.v1alpha1.access import AccessSpec
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec, Objectives, Scrape
 from gemma_operator.api.v1alpha1.placement import PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec, Strategy, UpgradePolicy
+from gemma_operator.api.v1alpha1.safety import SafetySpec
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
     CacheSpec,
@@ -35,6 +37,7 @@ from gemma_operator.api.v1alpha1.status import (
 
 __all__ = [
     "AccessMode",
+    "AccessSpec",
     "CacheSpec",
     "CapacitySpec",
     "Condition",
@@ -58,6 +61,7 @@ __all__ = [
     "Precision",
     "RenderedStatus",
     "RolloutSpec",
+    "SafetySpec",
     "Scrape",
     "SecretKeyRef",
     "SpeedStatus",

@@ -6,9 +6,11 @@ from typing import Annotated, Self, TypeVar
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
+from gemma_operator.api.v1alpha1.access import AccessSpec
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
 from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec
+from gemma_operator.api.v1alpha1.safety import SafetySpec
 
 _Model = TypeVar("_Model", bound=ApiModel)
 
@@ -272,6 +274,10 @@ class GemmaDeploymentSpec(ApiModel):
     """How much a replica takes on at once."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1)
     """Number of pods."""
+    access: AccessSpec | None = Field(default=None)
+    """Who may ask, and how much. Default: anybody, without limits."""
+    safety: SafetySpec | None = Field(default=None)
+    """What is refused for its content. Default: nothing."""
     cache: CacheSpec | None = Field(default=None)
     """Keep fetched weights in a claim. Default: each pod fetches into its own ephemeral volume."""
     pod: PodOptions = Field(default=PodOptions())
