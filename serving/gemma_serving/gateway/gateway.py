@@ -105,6 +105,8 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     admission = Admission(config.max_concurrent_requests, config.max_queued_requests)
     metrics.waiting.set_function(lambda: admission.waiting)
     metrics.running.set_function(lambda: admission.running)
+    metrics.aliases.waiting = lambda: admission.waiting
+    metrics.aliases.running = lambda: admission.running
     metrics.draining.set_function(lambda: float(drain.leaving))
     health = EngineHealth()
     engine = Engine(upstream, admission, health, metrics, drain, float(config.request_timeout_seconds))

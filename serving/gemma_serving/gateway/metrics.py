@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -130,6 +130,9 @@ class Metrics:
         info.labels(config.model, config.engine, config.engine_version, config.precision).set(1)
         self.engine = EngineCollector(config.model)
         self.registry.register(self.engine)
+        self.aliases = PickerAliases(config.model, self.engine)
+        if config.endpoint_picker_aliases:
+            self.registry.register(self.aliases)
         # Counters that are there from the start: a rate cannot see the first of a series that appears with
         # it.
         for outcome in ("success", "cancelled", "rejected", "invalid", "failed"):
@@ -152,6 +155,30 @@ class Metrics:
     def render(self) -> bytes:
         """The page in Prometheus' text form."""
         return generate_latest(self.registry)
+
+
+class PickerAliases(Collector):
+    """Three gauges under the names that Gateway API endpoint pickers look for."""
+
+    def __init__(self, model: str, engine: EngineCollector) -> None:
+        self._model = model
+        self._engine = engine
+        self.waiting: Callable[[], float] = lambda: 0.0
+        self.running: Callable[[], float] = lambda: 0.0
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges, as they are now."""
+        stats = self._engine.stats
+        values = {
+            "vllm:num_requests_waiting": self.waiting(),
+            "vllm:num_requests_running": self.running(),
+        }
+        if stats is not None and stats.kv_total_tokens:
+            values["vllm:kv_cache_usage_perc"] = stats.kv_used_tokens / stats.kv_total_tokens
+        for name, value in values.items():
+            family = GaugeMetricFamily(name, "Alias for endpoint pickers.", labels=["model_name"])
+            family.add_metric([self._model], value)
+            yield family
 
 
 class EngineCollector(Collector):

@@ -149,7 +149,9 @@ def _path(location: tuple[int | str, ...]) -> list[str]:
     """The caller's own path: without the names of union branches, which pydantic puts in."""
     path: list[str] = []
     for before, part in zip((None, *location), location, strict=False):
-        is_tag = isinstance(before, int) and part in _TAGS
+        is_tag = (
+            part in _FORMAT_TAGS if before == "response_format" else isinstance(before, int) and part in _TAGS
+        )
         if isinstance(part, int) or (part.isidentifier() and part not in _BRANCHES and not is_tag):
             path.append(str(part))
     return path
@@ -158,6 +160,7 @@ def _path(location: tuple[int | str, ...]) -> list[str]:
 _TAGS = frozenset(
     ("system", "developer", "user", "assistant", "tool", "text", "image_url", "input_audio", "refusal")
 )
+_FORMAT_TAGS = frozenset(("text", "json_object", "json_schema"))
 _BRANCHES = frozenset(("str", "int", "float", "bool"))
 
 
