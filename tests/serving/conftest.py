@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from support.triton_runtime import TritonServer, gemma_270m_config
 
 
