@@ -46,6 +46,8 @@ BURST = 10
 TOKENS = 1000
 ROUNDS = {1: 20, 16: 6, 64: 4}
 """Streams that each client reads, one after another."""
+LITELLM_KEY = f"sk-{os.urandom(24).hex()}"
+"""Its proxy does not start without one."""
 STREAM_SECONDS = TOKENS / BURST * PACE_SECONDS
 
 Stream = Callable[[], Awaitable[float]]
@@ -209,6 +211,7 @@ def litellm(python: str, folder: Path, pace: float, burst: int) -> Iterator[tupl
     command = [str(Path(python).with_name("litellm")), "--config", str(settings), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--num_workers", "1"]
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
+    quiet["LITELLM_MASTER_KEY"] = LITELLM_KEY
     with process(stub, stub_port), process(command, port, **quiet) as pid:
         yield port, pid
 
@@ -252,7 +255,9 @@ def run(python: str | None) -> dict[str, Any]:
                 ("litellm, coalesced", PACE_SECONDS, BURST),
             ):
                 with litellm(python, folder, pace, burst) as (port, pid):
-                    results[label] = asyncio.run(measure(Route(label, http_stream(port), (pid,))))
+                    results[label] = asyncio.run(
+                        measure(Route(label, http_stream(port, LITELLM_KEY), (pid,)))
+                    )
     return results
 
 
