@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -13,6 +13,15 @@ from support.engine_cases import CASES, DEFAULT_CASES, EngineCase
 
 CHOSEN = os.environ.get("GEMMA_ENGINE_CASES", ",".join(DEFAULT_CASES)).split(",")
 """Engines whose library this environment has; vLLM has one of its own (test_vllm_on_cpu.py)."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """An engine sets variables for its libraries, in a process it has to itself; here others come after it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module", params=CHOSEN, ids=str)
