@@ -37,7 +37,8 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     while said < tokens:
         count = min(BURST, tokens - said)
         said += count
-        chunk = event({"content": "tok " * count})
+        # Numbered: LiteLLM ends a stream that repeats itself.
+        chunk = event({"content": "".join(f"tok {n} " for n in range(said - count, said))})
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await asyncio.sleep(PACE_SECONDS)
     end = event({}, "length") + b"data: [DONE]\n\n"

@@ -37,6 +37,6 @@ class LlamaCppEngine(EngineBase):
             count = min(BURST, generation.request.max_tokens - said)
             said += count
             self._stepped(count)
-            generation.delta("tok " * count, count)
+            generation.delta("".join(f"tok {n} " for n in range(said - count, said)), count)
             await asyncio.sleep(PACE_SECONDS)
         return Ending(FinishReason.LENGTH)
