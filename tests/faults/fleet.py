@@ -23,9 +23,11 @@ from gemma_operator.kube.apiserver import APPLY_PATCH, ApiServer, Request
 from gemma_operator.kube.errors import NotFoundError
 from gemma_operator.kube.kinds import CHILD_KINDS, GEMMA_DEPLOYMENT
 
-SMALL: Manifest = {"model": {"variant": "gemma-3-270m", "contextLength": 1024}}
-LARGER: Manifest = {"model": {"variant": "gemma-3-270m", "contextLength": 2048}, "replicas": 2}
-UNFITTABLE: Manifest = {"model": {"variant": "gemma-3-270m", "contextLength": 1048576}, "replicas": 2}
+ROLLOUT = {"strategy": "Surge"}
+"""With `Auto` the pace follows from what room there was on the way, and so is not the same for equal ends."""
+SMALL: Manifest = {"model": {"variant": "gemma-3-270m", "contextLength": 1024}, "rollout": ROLLOUT}
+LARGER: Manifest = {**SMALL, "model": {"variant": "gemma-3-270m", "contextLength": 2048}, "replicas": 2}
+UNFITTABLE: Manifest = {**LARGER, "model": {"variant": "gemma-3-270m", "contextLength": 1048576}}
 LIFE = (SMALL, LARGER, UNFITTABLE, SMALL)
 """Created, edited, edited badly, and brought back: the same as made afresh."""
 

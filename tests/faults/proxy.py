@@ -8,6 +8,7 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -138,29 +139,34 @@ class FaultProxy:
         headers = {"Authorization": request.headers["Authorization"], "Accept": "application/json"}
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         timeout = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(
-            self._server + request.raw_path, headers=headers, timeout=timeout
-        ) as answer:
+        url = self._server + request.raw_path
+        async with self._session.get(url, headers=headers, timeout=timeout) as answer:
             response.set_status(answer.status)
-            await response.prepare(request)
-            is_deaf = False
-            async for line in answer.content:
-                self.events += 1
-                fault = self.faults.watches.pop(self.events, None)
-                if fault is not None:
-                    self.happened[fault] += 1
-                if fault is WatchFault.CUT:
-                    assert request.transport is not None
-                    request.transport.abort()
-                    break
-                if fault is WatchFault.GONE or (is_deaf and fault is None):
-                    await response.write(GONE)
-                    break
-                if fault is WatchFault.GONE_AFTER_DROPPED:
-                    is_deaf = True
-                    continue
-                await response.write(line)
+            with suppress(ConnectionResetError):  # the operator was killed
+                await response.prepare(request)
+                await self._follow(request, answer, response)
         return response
+
+    async def _follow(
+        self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse
+    ) -> None:
+        is_deaf = False
+        async for line in answer.content:
+            self.events += 1
+            fault = self.faults.watches.pop(self.events, None)
+            if fault is not None:
+                self.happened[fault] += 1
+            if fault is WatchFault.CUT:
+                assert request.transport is not None
+                request.transport.abort()
+                return
+            if fault is WatchFault.GONE or (is_deaf and fault is None):
+                await response.write(GONE)
+                return
+            if fault is WatchFault.GONE_AFTER_DROPPED:
+                is_deaf = True
+            else:
+                await response.write(line)
 
 
 GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n'

@@ -1,10 +1,12 @@
 """Whatever fails on the way, the end is the one of an undisturbed run. `FAULT_PLANS`: how many are tried."""
 
+import json
 import os
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,12 +50,27 @@ async def reference(fleet: Fleet) -> State:
     return states[REFERENCE]
 
 
-def differences(state: State, wanted: State) -> dict[str, tuple[str | None, str | None]]:
+def differences(state: State, wanted: State) -> dict[str, tuple[Any, Any]]:
+    """Found and wanted, for each leaf that differs."""
+    found, expected = leaves_of(state), leaves_of(wanted)
     return {
-        key: (state.get(key), wanted.get(key))
-        for key in state.keys() | wanted.keys()
-        if state.get(key) != wanted.get(key)
+        path: (found.get(path), expected.get(path))
+        for path in sorted(found.keys() | expected.keys())
+        if found.get(path) != expected.get(path)
     }
+
+
+def leaves_of(state: State) -> dict[str, Any]:
+    return {leaf: value for key, text in state.items() for leaf, value in walk(key, json.loads(text))}
+
+
+def walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, below in items:
+            yield from walk(f"{path}.{name}", below)
+    else:
+        yield path, value
 
 
 async def compare_and_delete(fleet: Fleet, names: list[str], wanted: State) -> None:
