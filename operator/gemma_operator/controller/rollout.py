@@ -134,7 +134,8 @@ def _pace(spec: GemmaDeploymentSpec, live: Manifest | None, choice: Choice, arou
         serving=0 if deployment is None else deployment.ready,
         pace=None if live is None else pace_of(live),
         is_new=is_new,
-        is_replacing=_is_replacing(around.observed),
+        # The first pods replace none: a pace of their own would cost two writes for each new endpoint.
+        is_replacing=bool(around.observed.pods) and _is_replacing(around.observed),
         obstacle=stuck.trouble.message if stuck is not None and stuck.trouble is not None else None,
         waited_seconds=0.0 if stuck is None else _seconds(stuck.created, around.now),
     )
