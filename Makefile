@@ -60,6 +60,10 @@ layers: venv
 fix: venv ## Format and mend what the linter can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
+.PHONY: bench-operator
+bench-operator: venv ## A thousand GemmaDeployments on a real API server, and a naive operator as control
+	PYTHONPATH=devcluster $(BIN)/python benchmarks/operator
+
 # --- generated files -----------------------------------------------------------------------------
 
 .PHONY: generate verify golden lock monitoring
