@@ -123,7 +123,8 @@ def test_every_declared_metric_is_emitted_with_its_type_and_labels(live: Live) -
             continue
         assert types[metric.name] == metric.kind.value, metric.name
         name = f"{metric.name}_count" if metric.kind is Kind.HISTOGRAM else metric.name
-        series = live.prometheus.api.instant(name)
+        # Over the whole run: some are there only while a pod loads.
+        series = live.prometheus.api.instant(f"last_over_time({name}[15m])")
         assert series, f"nobody emits {name}"
         labels = {label for each in series for label, _ in each} - {"__name__"}
         assert metric.labels <= labels, name
@@ -177,12 +178,20 @@ def test_weights_that_cannot_be_fetched_alert_and_nothing_else(live: Live, insta
     )
 
 
-def test_pods_that_no_node_can_take_alert(live: Live, installed: Installed) -> None:
+def test_pods_that_no_node_has_room_for_alert_and_nothing_else(live: Live, installed: Installed) -> None:
     large = Endpoint(installed.kubectl, NAMESPACE, "large")
-    large.apply(spec(hardware={"cpu": "500"}))
+    large.apply(spec(hardware={"cpu": "1800m"}))
     until(lambda: ("GemmaPodsNotStarting", "large") in live.firing(), "GemmaPodsNotStarting")
     assert {name for name, model in live.firing() if model == "large"} == {"GemmaPodsNotStarting"}
     large.kubectl("delete", "gemmadeployment/large", "--wait=true")
+
+
+def test_a_spec_that_cannot_be_served_alerts_and_nothing_else(live: Live, installed: Installed) -> None:
+    unknown = Endpoint(installed.kubectl, NAMESPACE, "unknown")
+    unknown.apply({"model": {"variant": "gemma-3-8b-it"}})
+    until(lambda: ("GemmaSpecRefused", "unknown") in live.firing(), "GemmaSpecRefused")
+    assert {name for name, model in live.firing() if model == "unknown"} == {"GemmaSpecRefused"}
+    unknown.kubectl("delete", "gemmadeployment/unknown", "--wait=true")
 
 
 def test_an_endpoint_at_zero_on_purpose_alerts_nobody(live: Live) -> None:

@@ -3,7 +3,7 @@ fires."""
 
 from gemma_monitoring.rules.model import BY_ENDPOINT, ON_ENDPOINT, Alert, Group, Severity
 
-FETCH_FAILURES = ("AccessDenied", "NotFound", "Corrupt", "NoSpace", "FetchFailed")
+FETCH_FAILURES = ("TokenRequired", "AccessDenied", "NotFound", "Corrupt", "NoSpace", "FetchFailed")
 NOT_STARTING = ("Unschedulable", "ImagePullFailed", "PodsRejected")
 """Reasons of api/reasons.py."""
 SHORTEST_STUCK_SECONDS = 600
