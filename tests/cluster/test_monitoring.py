@@ -42,9 +42,8 @@ OBJECTIVES = {
 NEVER_IN_A_SHORT_RUN = {
     "gemma_safety_decisions_total",
     "gemma_deployment_hourly_cost",
-    "gemma_deployment_template_drift",
 }
-"""Emitted only with spec.safety, with a price, and with spec.rollout."""
+"""Emitted only with spec.safety, and with a price."""
 
 
 @dataclass(frozen=True)

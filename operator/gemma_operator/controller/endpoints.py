@@ -11,6 +11,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Histogram
 
 from gemma_operator.api.manifest import ObjectKey, Owner
+from gemma_operator.api.reasons import ConditionType, Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Objectives
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.conditions import Status
@@ -18,7 +19,6 @@ from gemma_operator.status.observed import Observed, PodState
 
 STARTUP_BOUNDS = (10, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1800, 3600, 7200)
 """Seconds: from a 270M on the CPU to the longest startup budget."""
-DRIFT_CONDITION = "UpToDate"
 
 FAMILIES: Mapping[str, str] = {
     "gemma_deployment_info": "1 for the plan in force.",
@@ -181,8 +181,9 @@ def _status_samples(status: Status) -> Iterator[Sample]:
     for condition in status.get("conditions", ()):
         words = {name: condition[name] for name in ("type", "status", "reason")}
         yield "gemma_deployment_condition", words, 1.0
-        if condition["type"] == DRIFT_CONDITION:
-            yield "gemma_deployment_template_drift", {}, float(condition["status"] == "False")
+        if condition["type"] == ConditionType.UP_TO_DATE:
+            is_drift = condition["reason"] == Reason.OPERATOR_CHANGED
+            yield "gemma_deployment_template_drift", {}, float(is_drift)
     weights = status.get("weights") or {}
     for state, name in (("done", "bytesDone"), ("total", "bytesTotal")):
         if weights.get(name) is not None:

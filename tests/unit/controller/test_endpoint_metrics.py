@@ -168,6 +168,9 @@ def test_drift_is_said_where_the_operator_judges_it(endpoints: EndpointMetrics) 
     outdated = {"type": "UpToDate", "status": "False", "reason": "OperatorChanged"}
     endpoints.show(KEY, picture(conditions=[outdated]))
     assert value(endpoints, "gemma_deployment_template_drift") == 1
+    undone = {"type": "UpToDate", "status": "False", "reason": "RolledBack"}
+    endpoints.show(KEY, picture(conditions=[undone]))
+    assert value(endpoints, "gemma_deployment_template_drift") == 0
 
 
 def test_values_cannot_break_the_page(endpoints: EndpointMetrics) -> None:
