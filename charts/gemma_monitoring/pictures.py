@@ -48,7 +48,7 @@ class Answer:
     @property
     def is_empty(self) -> bool:
         """Whether a query returned nothing; of a table, whether all did."""
-        nothing = [not series for _, series in self.results]
+        nothing = [not any(each.values for each in series) for _, series in self.results]
         return all(nothing) if self.panel.shape is Shape.TABLE else any(nothing)
 
 
@@ -104,7 +104,7 @@ def _height(section: Section) -> int:
 def _panel(axes: Axes, answer: Answer) -> None:
     panel = answer.panel
     axes.set_title(panel.title, fontsize=9, loc="left")
-    lines = [(query, series) for query, found in answer.results for series in found]
+    lines = [(query, series) for query, found in answer.results for series in found if series.values]
     if not lines:
         _text(axes, f"needs {panel.needs}" if panel.needs else "no data", "grey", 9)
     elif panel.shape is Shape.STAT:
@@ -161,7 +161,7 @@ def _table(axes: Axes, answer: Answer) -> None:
     columns = [query for query, _ in answer.results if query.unit is not None]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for query, found in answer.results:
-        for series in found:
+        for series in filter(lambda each: each.values, found):
             row = rows.setdefault((series.labels.get("namespace", ""), series.labels.get("model", "")), {})
             if query.unit is None:
                 row |= {name: series.labels.get(name, "") for name in PLAN_COLUMNS}

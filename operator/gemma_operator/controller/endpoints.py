@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from gemma_operator.api.manifest import ObjectKey, Owner
 from gemma_operator.api.reasons import ConditionType, Reason
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Objectives
+from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Objectives
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.conditions import Status
 from gemma_operator.status.observed import Observed, PodState
@@ -81,6 +81,10 @@ class EndpointMetrics:
             registry=registry,
             buckets=STARTUP_BOUNDS,
         )
+        # There from the start: a rate does not see the first event of a series that appears with it.
+        for engine in EngineName:
+            if engine is not EngineName.AUTO:
+                self._startups.labels(engine.value)
 
     def show(self, key: ObjectKey, picture: Picture) -> None:
         """Say this of the endpoint from now on."""

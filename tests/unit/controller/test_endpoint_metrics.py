@@ -146,7 +146,7 @@ def test_a_restarted_operator_does_not_count_old_starts(
 ) -> None:
     endpoints.show(KEY, picture(pod("a", READY)))
     assert value(endpoints, "gemma_deployment_startup_last_seconds") == 90
-    assert registry.get_sample_value("gemma_operator_startup_seconds_count", {"engine": "LlamaCpp"}) is None
+    assert registry.get_sample_value("gemma_operator_startup_seconds_count", {"engine": "LlamaCpp"}) == 0
 
 
 def test_the_last_start_is_that_of_the_pod_that_became_ready_last(endpoints: EndpointMetrics) -> None:
