@@ -124,7 +124,7 @@ class _Gauges(StatLoggerBase):  # type: ignore[misc]  # vLLM ships no types
 
     def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
         self._cache = vllm_config.cache_config
-        self.waiting = 0
+        self.running = 0
         self.kv_cache_usage = 0.0
 
     def record(
@@ -132,9 +132,7 @@ class _Gauges(StatLoggerBase):  # type: ignore[misc]  # vLLM ships no types
     ) -> None:
         """Take one step's numbers; either part may be None."""
         if scheduler_stats is not None:
-            self.waiting = scheduler_stats.num_waiting_reqs + getattr(
-                scheduler_stats, "num_skipped_waiting_reqs", 0
-            )
+            self.running = scheduler_stats.num_running_reqs
             self.kv_cache_usage = scheduler_stats.kv_cache_usage
 
     def log_engine_initialized(self) -> None:
@@ -210,7 +208,8 @@ class VllmEngine(EngineBase):
         return round(usage * self._gauges.kv_total_tokens), self._gauges.kv_total_tokens
 
     def _waiting(self) -> int:
-        return min(len(self._generations), self._gauges.waiting if self._gauges else 0)
+        # What vLLM has not reported as running yet waits, if only for the next step.
+        return max(0, len(self._generations) - (self._gauges.running if self._gauges else 0))
 
     async def _generate(self, generation: Generation) -> Ending:
         request, config = generation.request, self.config
