@@ -91,13 +91,15 @@ def gemma_270m_on_cpu(**changes: Any) -> RuntimeConfig:
     return runtime_config(**{**fields, **changes})
 
 
-def run_inside(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
-    """Run vLLM's Python with our sources and tests on its path."""
+def run_inside(arguments: list[str], *, ranks: int = 1, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Run vLLM's Python with our sources and tests on its path; each rank gets cores of its own."""
     environment = {
         **os.environ,
         **ENVIRONMENT,
         "PYTHONPATH": f"{ROOT / 'serving'}:{ROOT / 'tests'}",
     }
+    if ranks > 1:
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(str(rank) for rank in range(ranks))
     return subprocess.run(
         [str(vllm_python()), *arguments],
         env=environment,

@@ -48,7 +48,7 @@ class Start:
 
 STARTS = [
     Start("gemma-2b"),
-    Start("gemma-7b", pool_mib=2048),
+    Start("gemma-7b", context=2048),
     Start("gemma-2-2b", pool_mib=2048),
     Start("gemma-2-9b", pool_mib=3072),
     Start("gemma-2-27b", pool_mib=3072),
@@ -92,6 +92,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Start, dict[str, A
         questions = [question(start, tmp_path_factory.mktemp("shape")) for start in starts]
         done = run_inside(
             ["tests/support/kv_oracle.py"],
+            ranks=ranks,
             input=json.dumps(questions),
             text=True,
             stdout=subprocess.PIPE,
