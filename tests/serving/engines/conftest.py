@@ -17,7 +17,7 @@ CHOSEN = os.environ.get("GEMMA_ENGINE_CASES", ",".join(DEFAULT_CASES)).split(","
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[None]:
-    """An engine sets variables for its libraries, in a process it has to itself; here others come after it."""
+    """An engine sets variables for its libraries, in a process of its own; here others come after it."""
     before = dict(os.environ)
     yield
     os.environ.clear()
