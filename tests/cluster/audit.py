@@ -38,4 +38,11 @@ class Audit:
         return Counter({key: n for key, n in self.requests().items() if key[0] in WRITES})
 
     def gets(self) -> Counter[tuple[str, str]]:
-        return Counter({key: n for key, n in self.requests().items() if key[0] == "get"})
+        """Reads of objects; discovery (`/apis`, …), which kopf does as it starts, names no resource."""
+        return Counter(
+            {
+                (verb, resource): n
+                for (verb, resource), n in self.requests().items()
+                if verb == "get" and resource
+            }
+        )

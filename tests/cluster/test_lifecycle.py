@@ -58,6 +58,7 @@ def test_apply_becomes_ready_and_streams_an_answer(endpoint: Endpoint) -> None:
         "WeightsReady": "True",
         "PodsReady": "True",
         "Ready": "True",
+        "UpToDate": "True",
     }
     assert status["ready"] == "1/1"
     assert status["plan"]["engine"] == "LlamaCpp"

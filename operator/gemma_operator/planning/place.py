@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gemma_operator.api.quantity import gib
+from gemma_operator.api.quantity import GIB, gib
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Optimization, Precision
 from gemma_operator.catalog.catalog import Catalog
@@ -17,6 +17,7 @@ from gemma_operator.planning.inventory import Inventory
 from gemma_operator.planning.plan import CPU
 from gemma_operator.planning.precision import precision_order
 from gemma_operator.planning.support import verdict_on
+from gemma_operator.planning.units import ceil_div
 from gemma_operator.planning.wish import Wish
 from gemma_operator.settings import PlanningSettings
 
@@ -86,13 +87,21 @@ def on_accelerator(wish: Wish, world: World, key: str, row: Accelerator) -> Iter
 
 
 def _hosted(fit: GpuFit, wish: Wish, world: World) -> GpuFit | Misfit:
-    """The fit with the node it would run on; a misfit where no node has the host memory."""
-    key = fit.accelerator_key
+    """The fit with the node it would run on; a misfit where host memory lacks in the spec or on every node."""
+    key, least = fit.accelerator_key, least_host_bytes(fit.count)
+    if wish.memory_bytes is not None and wish.memory_bytes < least:
+        return Misfit(
+            Reason.DOES_NOT_FIT,
+            f"{wish.variant_key} on {fit.count} x {key} needs {gib(least)} GiB of host memory for the engine "
+            f"and /dev/shm, has {gib(wish.memory_bytes)} GiB of hardware.memory; set it to "
+            f"{ceil_div(least, GIB)}Gi or more, or leave it out",
+            shortfall_bytes=least - wish.memory_bytes,
+        )
     offers = [one for one in world.inventory.offers if one.accelerator == key and one.count >= fit.count]
     if not offers:
         return fit
     node = max(offers, key=lambda offer: (offer.memory_bytes, offer.cpu_millicores))
-    needed, room = wish.memory_bytes or least_host_bytes(fit.count), node.memory_bytes - NODE_RESERVE_BYTES
+    needed, room = wish.memory_bytes or least, node.memory_bytes - NODE_RESERVE_BYTES
     if needed > room:
         return Misfit(
             Reason.DOES_NOT_FIT,

@@ -170,6 +170,20 @@ def test_host_memory_that_no_node_has_is_refused() -> None:
     assert "needs 48.00 GiB of host memory" in refused(asked, inventory=l4_node(memory="32Gi")).message
 
 
+def test_host_memory_too_small_for_a_gpu_engine_is_refused_with_what_it_needs() -> None:
+    wanted = spec("gemma-3-12b-it", hardware={"accelerator": "nvidia-l4", "memory": "300Mi"})
+    refusal = refused(wanted)
+    assert refusal.reason is Reason.DOES_NOT_FIT
+    assert "needs 8.00 GiB of host memory" in refusal.message
+    assert "set it to 8Gi or more" in refusal.message
+
+
+def test_memory_too_small_for_cpu_and_gpu_alike_reports_the_smaller_lack() -> None:
+    wanted = spec("gemma-3-270m", hardware={"cpu": "500m", "memory": "300Mi"})
+    message = refused(wanted, inventory=l4_node(cpu="2", memory="24Gi")).message
+    assert "on cpu with LlamaCpp does not fit" in message
+
+
 def test_a_claim_is_mounted_and_nothing_fetched() -> None:
     source = {"persistentVolumeClaim": {"claimName": "models", "path": "270m/model.gguf"}}
     plan = planned(spec("gemma-3-270m", model={"source": source}))
