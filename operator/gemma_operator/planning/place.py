@@ -87,7 +87,7 @@ def on_accelerator(wish: Wish, world: World, key: str, row: Accelerator) -> Iter
 
 
 def _hosted(fit: GpuFit, wish: Wish, world: World) -> GpuFit | Misfit:
-    """The fit with the node it would run on; a misfit where host memory lacks in the spec or on every node."""
+    """The fit with the node it would run on; a misfit where host memory lacks, in the spec or on the nodes."""
     key, least = fit.accelerator_key, least_host_bytes(fit.count)
     if wish.memory_bytes is not None and wish.memory_bytes < least:
         return Misfit(

@@ -4,6 +4,7 @@ import pytest
 from tests.support.planning import CATALOG, OFFLINE, Inventory, cluster, node, planned, refused, spec
 
 from gemma_operator.api.quantity import GIB, MIB
+from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Precision
 from gemma_operator.catalog.rows import Task
 from gemma_operator.planning.matrix import matrix, rentable
