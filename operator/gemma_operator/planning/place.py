@@ -78,30 +78,42 @@ def on_accelerator(wish: Wish, world: World, key: str, row: Accelerator) -> Iter
         if impossible is not None:
             yield impossible
             return
+    offered = _counts(wish, world, key, row)
+    counts = [count for count in offered if _host_suffices(wish, count)]
+    if offered and not counts:
+        yield _host_too_small(wish, key, min(offered))
+        return
     placements, refused = _placements(wish, world, key, row)
     for placement in placements:
-        for count in _counts(wish, world, key, row):
+        for count in counts:
             attempt = attempt_gpu(wish, placement, count)
             yield _hosted(attempt, wish, world) if isinstance(attempt, GpuFit) else attempt
     yield from refused
 
 
+def _host_suffices(wish: Wish, count: int) -> bool:
+    return wish.memory_bytes is None or wish.memory_bytes >= least_host_bytes(count)
+
+
+def _host_too_small(wish: Wish, key: str, count: int) -> Misfit:
+    least, given = least_host_bytes(count), wish.memory_bytes or 0
+    return Misfit(
+        Reason.DOES_NOT_FIT,
+        f"{wish.variant_key} on {count} x {key} needs {gib(least)} GiB of host memory for the engine and "
+        f"/dev/shm, has {gib(given)} GiB of hardware.memory; set it to {ceil_div(least, GIB)}Gi or more, or "
+        "leave it out",
+        shortfall_bytes=least - given,
+    )
+
+
 def _hosted(fit: GpuFit, wish: Wish, world: World) -> GpuFit | Misfit:
-    """The fit with the node it would run on; a misfit where host memory lacks, in the spec or on the nodes."""
-    key, least = fit.accelerator_key, least_host_bytes(fit.count)
-    if wish.memory_bytes is not None and wish.memory_bytes < least:
-        return Misfit(
-            Reason.DOES_NOT_FIT,
-            f"{wish.variant_key} on {fit.count} x {key} needs {gib(least)} GiB of host memory for the engine "
-            f"and /dev/shm, has {gib(wish.memory_bytes)} GiB of hardware.memory; set it to "
-            f"{ceil_div(least, GIB)}Gi or more, or leave it out",
-            shortfall_bytes=least - wish.memory_bytes,
-        )
+    """The fit with the node it would run on; a misfit where no node has the host memory."""
+    key = fit.accelerator_key
     offers = [one for one in world.inventory.offers if one.accelerator == key and one.count >= fit.count]
     if not offers:
         return fit
     node = max(offers, key=lambda offer: (offer.memory_bytes, offer.cpu_millicores))
-    needed, room = wish.memory_bytes or least, node.memory_bytes - NODE_RESERVE_BYTES
+    needed, room = wish.memory_bytes or least_host_bytes(fit.count), node.memory_bytes - NODE_RESERVE_BYTES
     if needed > room:
         return Misfit(
             Reason.DOES_NOT_FIT,
