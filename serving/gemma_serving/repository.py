@@ -18,7 +18,7 @@ from typing import Final
 from gemma_serving.contract import MODEL_NAME, ContractError, EngineKind, RuntimeConfig
 
 MODEL_VERSION: Final = "1"
-TRAVELLING: Final = ("__init__.py", "contract.py", "engines")
+TRAVELLING: Final = ("__init__.py", "contract", "engines")
 """The part of gemma_serving that the model imports."""
 
 _PACKAGE: Final = Path(__file__).resolve().parent

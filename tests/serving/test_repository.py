@@ -33,8 +33,8 @@ def test_holds_what_triton_and_the_model_need_and_nothing_else(tmp_path: Path) -
         "1/runtime.json",
         "config.pbtxt",
     ]
-    assert {"1/gemma_serving/__init__.py", "1/gemma_serving/contract.py"} <= set(package)
-    assert {Path(name).parts[2] for name in package} == {"__init__.py", "contract.py", "engines"}
+    assert {"1/gemma_serving/__init__.py", "1/gemma_serving/contract/__init__.py"} <= set(package)
+    assert {Path(name).parts[2] for name in package} == {"__init__.py", "contract", "engines"}
     assert all(name.endswith(".py") for name in package)
 
 

@@ -1,0 +1,16 @@
+"""Names on the wire: the one Triton model and its tensors."""
+
+MODEL_NAME = "gemma"
+"""Name of the one Triton model."""
+STATS_REQUEST = '{"stats":true}'
+"""Sent as the `request` tensor instead of a GenerateRequest: one JSON EngineStats comes back in `event`.
+
+A dead engine answers with a Triton error instead. Why not a model of its own:
+docs/design/20261125-engine-stats.md.
+"""
+REQUEST_TENSOR = "request"
+"""BYTES[1]: JSON GenerateRequest."""
+MEDIA_TENSOR = "media"
+"""BYTES[-1], optional: decoded image or audio bytes, in prompt order."""
+EVENT_TENSOR = "event"
+"""BYTES[1]: JSON GenerateEvent, or JSON EngineStats where STATS_REQUEST asked."""
