@@ -124,7 +124,7 @@ OPERATOR_PROCESS = _of(
         ("gemma_operator_queue_depth", G, "", "Resources that wait for a worker."),
         ("gemma_operator_queue_oldest_seconds", G, "", "How long the longest waiting resource waits."),
         ("gemma_operator_queue_seconds", H, "", "How long a resource was ready before a worker took it."),
-        ("gemma_operator_api_requests_total", C, "method resource code", "Requests to the Kubernetes API."),
+        ("gemma_operator_api_requests_total", C, "verb resource code", "Requests to the Kubernetes API."),
         ("gemma_operator_watch_age_seconds", G, "resource", "Since the last event or bookmark of a watch."),
         ("gemma_operator_startup_seconds", H, "engine", "Pod created to ready, over all endpoints."),
     ],

@@ -95,8 +95,8 @@ OPERATOR = Board(
                     Unit.PER_SECOND,
                     (
                         Query(
-                            "sum by (method, resource) (rate(gemma_operator_api_requests_total[5m]))",
-                            "{{method}} {{resource}}",
+                            "sum by (verb, resource) (rate(gemma_operator_api_requests_total[5m]))",
+                            "{{verb}} {{resource}}",
                         ),
                     ),
                     Shape.STACKED,

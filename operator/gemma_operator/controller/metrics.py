@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from gemma_operator import __version__
 from gemma_operator.controller.endpoints import EndpointMetrics
-from gemma_operator.kube.apiserver import Request
+from gemma_operator.kube.apiserver import APPLY_PATCH, Request
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds include the objective that a change reaches its children within 1 s."""
@@ -47,7 +47,7 @@ class Metrics:
         self._requests = Counter(
             "gemma_operator_api_requests",
             "Requests to the Kubernetes API. Code 0: no answer.",
-            ["method", "resource", "code"],
+            ["verb", "resource", "code"],
             registry=self.registry,
         )
         self._depth = Gauge(
@@ -63,7 +63,7 @@ class Metrics:
 
     def observe_request(self, request: Request, code: int) -> None:
         """Count a request by its resource, not by its object."""
-        self._requests.labels(request.method, resource_of(request.path), str(code)).inc()
+        self._requests.labels(verb_of(request), resource_of(request.path), str(code)).inc()
 
     def follow_queue(self, depth: Callable[[], int], oldest_seconds: Callable[[], float]) -> None:
         """Read the queue's depth and the age of its oldest when asked for them."""
@@ -94,12 +94,33 @@ class _WatchAges(Collector):
         return [family]
 
 
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+
+
+def verb_of(request: Request) -> str:
+    """What the API server's own metrics call the request: `list`, `watch`, `apply`, ... in lower case."""
+    is_one = len(_below_namespace(request.path)) != 1
+    if request.method == "GET":
+        if (request.query or {}).get("watch") == "true":
+            return "watch"
+        return "get" if is_one else "list"
+    if request.method == "DELETE":
+        return "delete" if is_one else "deletecollection"
+    if request.content_type == APPLY_PATCH:
+        return "apply"
+    return _VERBS.get(request.method, request.method.lower())
+
+
 def resource_of(path: str) -> str:
     """The plural, with its subresource, in a path of the API: `gemmadeployments/status`."""
+    parts = _below_namespace(path)
+    return "/".join([parts[0], *parts[2:3]]) if parts else "discovery"
+
+
+def _below_namespace(path: str) -> list[str]:
+    """Plural, name and subresource, as far as a path of the API has them."""
     parts = path.strip("/").split("/")
     parts = parts[3:] if parts[0] == "apis" else parts[2:]
-    if not parts:
-        return "discovery"
-    if parts[0] == "namespaces" and len(parts) > 2:
+    if len(parts) > 2 and parts[0] == "namespaces":
         parts = parts[2:]
-    return "/".join([parts[0], *parts[2:3]])
+    return parts
