@@ -66,7 +66,7 @@ bench-operator: venv ## A thousand GemmaDeployments on a real API server, and a 
 
 # --- generated files -----------------------------------------------------------------------------
 
-.PHONY: generate verify golden lock monitoring
+.PHONY: generate verify golden lock monitoring packaging
 generate: venv ## Write the CRD, the chart's copy of it and docs/api.md from the types
 	$(BIN)/gemma-operator crd --write
 
@@ -76,8 +76,11 @@ verify: venv ## Generated files are what `make generate` would write
 monitoring: venv ## Rewrite rules, dashboards and the runbook index from charts/gemma_monitoring
 	PYTHONPATH=charts $(BIN)/python -m gemma_monitoring --write
 
+packaging: venv ## Rewrite the chart's README and docs/licences.md
+	PYTHONPATH=charts:devcluster $(BIN)/python -m gemma_packaging write
+
 golden: venv ## Rewrite the golden manifests; review the diff
-	$(BIN)/pytest -q tests/golden --update-golden
+	$(BIN)/pytest -q tests/golden tests/chart/test_snapshot.py --update-golden
 
 .PHONY: sizing-report bench-planning
 sizing-report: venv ## Rewrite the generated tables and the plot of docs/sizing.md
@@ -88,3 +91,19 @@ bench-planning: venv ## How long planning takes
 
 lock: venv ## Re-lock every dependency with hashes
 	requirements/lock.sh
+
+# --- publish -------------------------------------------------------------------------------------
+
+.PHONY: docs docs-serve audit release
+docs: venv ## The documentation as a site in build/site; a broken link fails
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: venv ## The same at http://127.0.0.1:8000, rebuilt as files change
+	$(BIN)/mkdocs serve
+
+audit: venv ## Known vulnerabilities of what ships; asks the package index
+	for file in operator serving triton-cpu; do \
+	  $(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/$$file.txt || exit 1; done
+
+release: venv ## Wheel, chart, images, SBOMs and checksums in dist/, which all name one version
+	PYTHONPATH=charts:devcluster $(BIN)/python -m gemma_packaging release

@@ -93,6 +93,30 @@ class NetworkPolicySettings(Settings):
     """Namespace of the cluster's DNS."""
 
 
+class BundleSettings(Settings):
+    """Certificates of the authorities that vouch for the hub and the proxy."""
+
+    config_map: DnsName = Field()
+    """ConfigMap with them, in the namespace of each GemmaDeployment."""
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
+        Field(default="ca.crt")
+    )
+    """Key within it: a bundle in PEM."""
+
+
+class EgressSettings(Settings):
+    """How whatever fetches weights gets out of the cluster."""
+
+    proxy: Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[^\s/@]+$")] | None = Field(
+        default=None
+    )
+    """Proxy, as `http://proxy.example:3128`. Without a name and a password: they would stand in every pod."""
+    no_proxy: Annotated[str, StringConstraints(max_length=2000)] = Field(default="")
+    """Hosts that are reached without it, separated by commas."""
+    ca_bundle: BundleSettings | None = Field(default=None)
+    """Authorities to trust in place of the public ones."""
+
+
 class RolloutSettings(Settings):
     """How the fleet's pods are replaced."""
 
@@ -131,6 +155,8 @@ class OperatorSettings(Settings):
     """Every resource is reconciled at least this often, in case an event was lost."""
     max_concurrent_reconciles: Annotated[int, Field(ge=1, le=100)] = Field(default=8)
     """Resources reconciled at once."""
+    egress: EgressSettings = Field(default=EgressSettings())
+    """How whatever fetches weights gets out of the cluster."""
     pods: PodSettings = Field(default=PodSettings())
     """What every pod gets beside what its plan asks for."""
     rollout: RolloutSettings = Field(default=RolloutSettings())

@@ -19,7 +19,17 @@ SHAPES = sorted(CHART.glob("ci/*-values.yaml"))
 
 
 def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [document for document in documents if document["kind"] == kind]
+    """Of what stays in the cluster; hooks have their own tests."""
+    return [d for d in documents if d["kind"] == kind and not is_hook(d)]
+
+
+def is_hook(document: dict[str, Any]) -> bool:
+    return "helm.sh/hook" in document["metadata"].get("annotations", {})
+
+
+def hooks(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Kind to object of `helm test`."""
+    return {document["kind"]: document for document in documents if is_hook(document)}
 
 
 def test_lint_is_strict(helm: Path) -> None:
@@ -32,7 +42,8 @@ def test_every_shape_renders_valid_objects(render: Render, values: Path) -> None
     documents = render("-f", str(values))
     assert of_kind(documents, "Deployment")
     for document in documents:
-        if document["kind"] != "CustomResourceDefinition":
+        # Definitions, and what they define, are held to their own schemas elsewhere.
+        if document["kind"] != "CustomResourceDefinition" and "monitoring" not in document["apiVersion"]:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
@@ -45,9 +56,25 @@ def test_every_shape_gives_the_operator_settings_it_accepts(render: Render, valu
     assert parsed.images.gateway.startswith(
         given.get("images", {}).get("registry", "localhost/gemma-operator")
     )
+    hub = given.get("hub", {})
+    assert parsed.hugging_face_endpoint == hub.get("endpoint", "https://huggingface.co")
+    assert parsed.egress.proxy == hub.get("proxy")
+    bundle = parsed.egress.ca_bundle
+    assert (bundle and bundle.config_map) == hub.get("caBundle", {}).get("configMap")
 
 
-@pytest.mark.parametrize("pair", ["image.tag=1", "images.oprator.tag=1", "crds.instal=true", "replica=2"])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "image.tag=1",
+        "images.oprator.tag=1",
+        "crds.instal=true",
+        "replica=2",
+        "hub.url=x",
+        "tests.spek=x",
+        "networkPolicy.defaultdeny=true",
+    ],
+)
 def test_unknown_values_are_refused_by_name(render: Render, pair: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         render("--set", pair)
@@ -148,3 +175,73 @@ def test_several_replicas_take_turns_by_a_lease_they_may_write(render: Render) -
 def operator_arguments(deployment: dict[str, Any]) -> list[str]:
     arguments: list[str] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     return arguments
+
+
+def test_every_object_says_whose_it_is(render: Render) -> None:
+    documents = render("--set", "replicas=2,commonLabels.owner=platform,commonAnnotations.contact=me")
+    for document in documents:
+        labels = document["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "release", document["kind"]
+        if not is_hook(document):
+            assert labels["owner"] == "platform", document["kind"]
+    for kind in ("Deployment", "ServiceAccount", "ClusterRole", "NetworkPolicy", "PodDisruptionBudget"):
+        for document in of_kind(documents, kind):
+            assert document["metadata"]["annotations"]["contact"] == "me", kind
+
+
+def test_the_operator_is_ready_when_it_follows_everything(render: Render) -> None:
+    [deployment] = of_kind(render(), "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_the_operators_pod_reaches_dns_and_the_api_server_only(render: Render) -> None:
+    documents = render("--set", "networkPolicy.apiServerPorts={6443}")
+    [policy] = of_kind(documents, "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [[{"port": "metrics", "protocol": "TCP"}]]
+    ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    assert ports == {53, 6443}
+
+
+def test_default_deny_takes_every_pod_of_the_namespace(render: Render) -> None:
+    documents = render("--set", "networkPolicy.defaultDeny=true")
+    deny = next(p for p in of_kind(documents, "NetworkPolicy") if p["metadata"]["name"].endswith("deny"))
+    assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_a_disruption_budget_comes_with_a_second_replica(render: Render) -> None:
+    assert of_kind(render(), "PodDisruptionBudget") == []
+    [budget] = of_kind(render("--set", "replicas=2"), "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_somebody_else_may_grant(render: Render) -> None:
+    documents = render("--set", "rbac.create=false,tests.enabled=false")
+    assert [d["kind"] for d in documents if d["apiVersion"].startswith("rbac.")] == []
+
+
+def test_helm_test_plans_and_applies_a_tiny_endpoint(render: Render) -> None:
+    made = hooks(render("--set", "watchNamespaces={team-a},tests.waitFor=Planned"))
+    pod, role = made["Pod"], made["Role"]
+    assert pod["spec"]["initContainers"][0]["args"][0] == "plan"
+    assert "--wait-for=Planned" in pod["spec"]["containers"][0]["args"]
+    endpoint = yaml.safe_load(made["ConfigMap"]["data"]["endpoint.json"])
+    assert endpoint["metadata"]["namespace"] == role["metadata"]["namespace"] == "team-a"
+    assert role["rules"][1]["resourceNames"] == [endpoint["metadata"]["name"]]
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_helm_test_can_be_left_out(render: Render) -> None:
+    assert hooks(render("--set", "tests.enabled=false")) == {}
+
+
+def test_the_notes_end_with_three_commands(helm: Path) -> None:
+    command = [helm, "install", "release", CHART, "--dry-run=client", "--namespace", "gemma-system"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    notes = text.partition("NOTES:")[2]
+    assert [line.strip()[:4] for line in notes.splitlines() if line.strip().startswith("# ")] == [
+        "# 1.", "# 2.", "# 3.",
+    ]  # fmt: skip
+    assert notes.count("kubectl get gemma assistant") == 1

@@ -32,6 +32,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* Annotations of an object that has none of its own: include "gemma.annotations" . | nindent 2 */}}
+{{- define "gemma.annotations" -}}
+{{- with .Values.commonAnnotations -}}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Egress that every pod of the chart needs, by port: no selector names the API server, or a node-local DNS cache. */}}
+{{- define "gemma.apiEgress" -}}
+- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end -}}
+
 {{/* Reference of one image: include "gemma.image" (list $ .Values.images.gateway) */}}
 {{- define "gemma.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
