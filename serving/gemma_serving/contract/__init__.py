@@ -24,6 +24,7 @@ from gemma_serving.contract.gateway import (
     MediaConfig,
     QualityConfig,
     SafetyConfig,
+    TracingConfig,
 )
 from gemma_serving.contract.names import EVENT_TENSOR, MEDIA_TENSOR, MODEL_NAME, REQUEST_TENSOR, STATS_REQUEST
 from gemma_serving.contract.requests import GenerateRequest, Structure
@@ -58,4 +59,5 @@ __all__ = [
     "Structure",
     "TokenLogprob",
     "TopLogprob",
+    "TracingConfig",
 ]

@@ -88,3 +88,13 @@ class HealthConfig(Message):
     """The queue is fuller."""
     memory_percent: float = 90.0
     """The gateway uses more of its memory limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracingConfig(Message):
+    """Where spans of requests go."""
+
+    endpoint: str
+    """URL of a collector that takes OTLP over gRPC (`http://NAME.NAMESPACE:4317`)."""
+    sample_percent: float = 100.0
+    """Of requests that bring no trace context; the others follow their caller's decision."""

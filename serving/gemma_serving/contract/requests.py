@@ -48,3 +48,5 @@ class GenerateRequest(Message):
     """LoRA adapter by name."""
     priority: int = 0
     """Lower runs earlier, where the engine knows priorities."""
+    trace_context: dict[str, str] | None = None
+    """W3C headers (`traceparent`, `tracestate`) of the span that the engine works for."""

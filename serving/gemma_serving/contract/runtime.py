@@ -13,6 +13,7 @@ from gemma_serving.contract.gateway import (
     MediaConfig,
     QualityConfig,
     SafetyConfig,
+    TracingConfig,
 )
 
 
@@ -50,6 +51,7 @@ class RuntimeConfig(Message):
         "media": MediaConfig,
         "quality": QualityConfig,
         "health": HealthConfig,
+        "tracing": TracingConfig,
     }
 
     model: str
@@ -94,5 +96,7 @@ class RuntimeConfig(Message):
     """None: no answer is sampled."""
     health: HealthConfig | None = None
     """None: HealthConfig's defaults."""
+    tracing: TracingConfig | None = None
+    """None: no span is recorded."""
     endpoint_picker_aliases: bool | None = None
     """True: repeat three gauges under the names that Gateway API endpoint pickers look for (`vllm:…`)."""

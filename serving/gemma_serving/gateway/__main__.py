@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 import uvloop
 
 from gemma_serving.contract import ContractError, RuntimeConfig
+from gemma_serving.gateway.logs import FORMATS, configure
 from gemma_serving.gateway.server import Addresses, serve
 from gemma_serving.gateway.upstream import TritonUpstream
 
@@ -33,6 +33,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--handshake", type=Path, default=default.handshake, help="written when drained (%(default)s)"
     )
+    parser.add_argument("--log-format", choices=FORMATS, default=FORMATS[0], help="(%(default)s)")
     return parser.parse_args(arguments)
 
 
@@ -44,7 +45,7 @@ async def run(config: RuntimeConfig, addresses: Addresses) -> None:
 def main() -> int:
     """Exit status: 0 after a drain, 2 for a configuration that cannot be read."""
     given = parse_arguments(sys.argv[1:])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(given.log_format)
     try:
         config = RuntimeConfig.from_json(given.config.read_bytes())
     except (OSError, ContractError) as error:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gemma_serving.contract import Delta, GenerateEvent
-from gemma_serving.gateway import sse
+from gemma_serving.gateway import sse, tracing
 from gemma_serving.gateway.access.keys import Consumer
 from gemma_serving.gateway.access.limits import Grant
 from gemma_serving.gateway.errors import ApiError
@@ -160,10 +160,22 @@ class Answer(Response):
         finally:
             seconds = self._timing.ended(outcome)
             self._record.add(outcome, seconds, self._timing.ttft_seconds, self._spent.completion)
+            self._note(outcome, scope["state"]["facts"])
             self._book(outcome)
             if outcome == "success":
                 self._offer_sample()
             await grant.settle(self._spent.prompt + self._spent.completion)
+
+    def _note(self, outcome: str, facts: dict[str, Any]) -> None:
+        """For the request's span and its line in the log: counts and times, never text or keys."""
+        spent, ttft = self._spent, self._timing.ttft_seconds
+        facts.update(
+            outcome=outcome,
+            ttft_seconds=None if ttft is None else round(ttft, 4),
+            prompt_tokens=spent.prompt,
+            completion_tokens=spent.completion,
+        )
+        tracing.note_answer(outcome, self._order.jobs[0].request.id, spent.prompt, spent.completion)
 
     def _book(self, outcome: str) -> None:
         totals = self._access.usage.of(self._order.consumer.name)

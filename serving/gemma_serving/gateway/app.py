@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import uuid
 
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gemma_serving.gateway.answers import error_response, outcome_of
 from gemma_serving.gateway.errors import ApiError
 from gemma_serving.gateway.gateway import Gateway
+from gemma_serving.gateway.logs import request_id
 from gemma_serving.gateway.routes.chat import chat_completions
 from gemma_serving.gateway.routes.completions import completions
 from gemma_serving.gateway.routes.models import get_model, list_models
@@ -23,6 +25,7 @@ from gemma_serving.gateway.routes.openapi import openapi
 from gemma_serving.gateway.routes.state import health, performance
 from gemma_serving.gateway.routes.tokenize import tokenize
 from gemma_serving.gateway.routes.usage import usage
+from gemma_serving.gateway.tracing import name_request, route_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Door:
-    """Around every request: its id, the drain, who asks, and errors in OpenAI's words."""
+    """Around every request: its id, its span, the drain, who asks, and errors in OpenAI's words."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
@@ -42,27 +45,45 @@ class Door:
             await self._app(scope, receive, send)
             return
         identity = _request_id(scope)
+        request_id.set(identity)
         state = scope.setdefault("state", {})
         state["request_id"] = identity
+        state["facts"] = {}
+        status, began = 0, time.monotonic()
 
         async def send_with_id(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", identity.encode())]
             await send(message)
 
-        drain = self._gateway.engine.drain
+        with self._gateway.engine.tracing.request(scope) as span:
+            await self._answer(scope, receive, send_with_id)
+            name_request(span, scope, status)
+            _log_request(scope, status, time.monotonic() - began)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with drain.request():
-                state["consumer"] = self._gateway.access.authenticate(scope["headers"])
-                await self._app(scope, receive, send_with_id)
+            with self._gateway.engine.drain.request():
+                scope["state"]["consumer"] = self._gateway.access.authenticate(scope["headers"])
+                await self._app(scope, receive, send)
         except ApiError as error:
             if error.status == 401:
                 self._gateway.engine.metrics.rejected("unauthorized")
             self._gateway.engine.metrics.request_ended(outcome_of(error))
-            await error_response(error)(scope, receive, send_with_id)
+            await error_response(error)(scope, receive, send)
         except Exception:
             # Answered and logged by `bug`; Starlette raises it once more for the server's log.
             return
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    """One line for each request that generates; probes and lists would drown them."""
+    if scope["method"] == "POST":
+        route = route_of(scope)
+        facts = {"route": route, "status": status, "seconds": round(seconds, 4), **scope["state"]["facts"]}
+        log.info("POST %s %d", route, status, extra=facts)
 
 
 def _request_id(scope: Scope) -> str:

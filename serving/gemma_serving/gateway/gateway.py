@@ -24,6 +24,7 @@ from gemma_serving.gateway.record import Record
 from gemma_serving.gateway.safety.filters import Safety
 from gemma_serving.gateway.schema.base import SamplingBody
 from gemma_serving.gateway.sequences import Engine
+from gemma_serving.gateway.tracing import Tracing
 from gemma_serving.gateway.upstream import Upstream
 from gemma_serving.gateway.views import Envelope
 
@@ -109,7 +110,8 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     metrics.aliases.running = lambda: admission.running
     metrics.draining.set_function(lambda: float(drain.leaving))
     health = EngineHealth()
-    engine = Engine(upstream, admission, health, metrics, drain, float(config.request_timeout_seconds))
+    tracing, timeout_seconds = Tracing(config), float(config.request_timeout_seconds)
+    engine = Engine(upstream, admission, health, metrics, drain, tracing, timeout_seconds)
     access, safety = Access(config.access, metrics), Safety(config.safety, metrics)
     prompt_format = format_of(config.family, Path(config.weights_path))
     media = MediaLoader(config.media, config.modalities, config.variant)

@@ -8,6 +8,8 @@ chunks instead of falling behind.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -22,7 +24,10 @@ from gemma_serving.gateway.drain import Drain
 from gemma_serving.gateway.errors import ApiError
 from gemma_serving.gateway.health import EngineHealth
 from gemma_serving.gateway.metrics import Metrics
+from gemma_serving.gateway.tracing import DECODE, PREFILL, Stages, Tracing, trace_context
 from gemma_serving.gateway.upstream import Upstream, UpstreamError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Engine:
     health: EngineHealth
     metrics: Metrics
     drain: Drain
+    tracing: Tracing
     timeout_seconds: float
 
 
@@ -138,7 +144,9 @@ class Run:
 
     async def _pump(self, index: int, job: Job, ticket: Ticket) -> None:
         try:
-            self._mailbox.put(index, await self._generate(index, job, ticket))
+            with self._engine.tracing.stages() as stages:
+                last = await self._generate(index, job, ticket, stages)
+            self._mailbox.put(index, last)
         except TimeoutError:
             self._mailbox.put(index, self._late(ticket))
         except Evicted:
@@ -146,22 +154,28 @@ class Run:
             self._mailbox.put(index, errors.queue_full(self._engine.admission.retry_after_seconds()))
         except UpstreamError as error:
             self._mailbox.put(index, errors.engine_unavailable(str(error)))
+        except Exception:
+            log.exception("a sequence broke off")
+            self._mailbox.put(index, ApiError(500, "Internal error.", "server_error", "internal_error"))
         finally:
             self._engine.admission.leave(ticket)
 
-    async def _generate(self, index: int, job: Job, ticket: Ticket) -> Item:
+    async def _generate(self, index: int, job: Job, ticket: Ticket, stages: Stages) -> Item:
         """Put all events but the last, which is returned once the slot may be given back."""
         engine = self._engine
+        request = dataclasses.replace(job.request, trace_context=trace_context())
         async with asyncio.timeout_at(self._deadline):
             await ticket.ready
+            stages.move(PREFILL)
             engine.metrics.queue.observe(time.monotonic() - ticket.enqueued_at)
-            async with aclosing(engine.upstream.generate(job.request, job.media)) as events:
+            async with aclosing(engine.upstream.generate(request, job.media)) as events:
                 async for event in events:
                     engine.health.last_proof = time.monotonic()
                     if _is_last(event):
                         self._count(event)
                         return self._last(event)
                     if event.delta is not None:
+                        stages.move(DECODE)
                         engine.metrics.generation_tokens.inc(event.delta.tokens)
                     self._mailbox.put(index, event)
         return errors.engine_unavailable("it ended the answer without a result")

@@ -108,6 +108,7 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
         results = await asyncio.gather(*tasks, *watchers, return_exceptions=True)
         await gateway.media.close()
         await upstream.close()
+        await engine.tracing.close()
     for result in results:
         if isinstance(result, Exception):
             raise result

@@ -87,6 +87,7 @@ def running(given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = 
             task.cancel()
         await gateway.media.close()
         await upstream.close()
+        await gateway.engine.tracing.close()
 
     thread = threading.Thread(target=lambda: uvloop.run(run()), daemon=True)
     thread.start()
