@@ -35,22 +35,23 @@ def register(subparsers: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         help="work only while holding this Lease, so that another replica can stand by",
     )
     parser.add_argument("--verbose", action="store_true", help="log what kopf does, too")
+    parser.add_argument(
+        "--log-format", choices=("json", "text"), default="json", help="of each line (%(default)s)"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     # Imported here, because kopf and the client take a second that the other commands need not wait.
     from gemma_operator.controller.health import Ports  # noqa: PLC0415
+    from gemma_operator.controller.logs import handler_for  # noqa: PLC0415
     from gemma_operator.controller.process import Options, run  # noqa: PLC0415
     from gemma_operator.kube.errors import ClusterError  # noqa: PLC0415
     from gemma_operator.kube.lease import LeaseName, LeaseNameError  # noqa: PLC0415
     from gemma_operator.settings import SettingsError, parse_settings  # noqa: PLC0415
 
-    logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    level = logging.DEBUG if args.verbose else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler_for(args.log_format)])
     if not args.verbose:
         logging.getLogger("kopf").setLevel(logging.WARNING)
     try:

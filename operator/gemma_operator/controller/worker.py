@@ -13,6 +13,7 @@ from gemma_operator.controller.queue import WorkQueue
 from gemma_operator.controller.reconcile import Clock, reconcile, tell
 from gemma_operator.kube.cluster import Cluster
 from gemma_operator.kube.errors import ClusterError
+from gemma_operator.kube.trace import traced
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ class Worker:
             key, waited_seconds = await self._queue.take()
             self._metrics.queue_seconds.observe(waited_seconds)
             try:
-                await self._attempt(key)
+                with traced(key):
+                    await self._attempt(key)
             finally:
                 self._queue.done(key)
 

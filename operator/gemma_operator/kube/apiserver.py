@@ -14,6 +14,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from gemma_operator import __version__
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.kube.errors import ClusterError, UnavailableError, error_for
+from gemma_operator.kube.trace import current_trace
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
@@ -148,7 +149,7 @@ class ApiServer:
         method, url, headers, body, _ = await self._client.param_serialize(
             request.method,
             url,
-            header_params={"Accept": JSON, "Content-Type": request.content_type},
+            header_params={"Accept": JSON, "Content-Type": request.content_type, **_trace_headers()},
             body=request.body,
             auth_settings=["BearerToken"],
         )
@@ -162,6 +163,11 @@ class ApiServer:
         if response.status >= 400:
             raise await _failure(request, response)
         return response
+
+
+def _trace_headers() -> dict[str, str]:
+    trace = current_trace()
+    return {} if trace is None else {"traceparent": trace.header()}
 
 
 async def _failure(request: Request, response: aiohttp.ClientResponse) -> ClusterError:
