@@ -44,6 +44,10 @@ def deployment(endpoint: Endpoint) -> dict[str, Any]:
     return endpoint.cluster.get("deployment", "assistant", "-n", endpoint.namespace)
 
 
+def service(endpoint: Endpoint) -> dict[str, Any]:
+    return endpoint.cluster.get("service", "assistant", "-n", endpoint.namespace, "--show-managed-fields")
+
+
 def test_a_new_resource_costs_few_writes_and_no_reads(
     operator: OperatorProcess, endpoint: Endpoint, audit: Audit
 ) -> None:
@@ -148,6 +152,23 @@ def test_a_foreign_edit_of_an_owned_field_is_put_back(
     endpoint.kubectl("patch", target, "--type=merge", "-p", patch)
     await_value(lambda: value() == before or None, 30.0, f"{target} to be put back")
     assert endpoint.kubectl("get", target, "-o", "jsonpath={.metadata.labels.team}") == "blue"
+
+
+def test_a_port_that_somebody_renumbered_is_put_back(operator: OperatorProcess, endpoint: Endpoint) -> None:
+    """Server-side apply alone cannot: it would keep both ports, and one name for two is refused."""
+    settled(endpoint, SPEC)
+    edit = '[{"op": "replace", "path": "/spec/ports/0/port", "value": 8081}]'
+    endpoint.kubectl("patch", "service", "assistant", "--type=json", "-p", edit)
+
+    def ports() -> list[tuple[str, int]]:
+        return [(port["name"], port["port"]) for port in service(endpoint)["spec"]["ports"]]
+
+    await_value(lambda: ports() == [("http", 80)] or None, 30.0, "the port to be put back")
+    managers = {
+        (entry["manager"], entry["operation"]) for entry in service(endpoint)["metadata"]["managedFields"]
+    }
+    assert (MANAGER, "Update") not in managers
+    assert endpoint.condition("Ready")["reason"] == "Unschedulable"
 
 
 def test_a_deleted_child_comes_back(operator: OperatorProcess, endpoint: Endpoint) -> None:

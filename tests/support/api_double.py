@@ -82,6 +82,8 @@ class ApiDouble:
         if subresource:
             assert request.content_type == MERGE_PATCH
             return self._patch_status(key, request.body)
+        if request.content_type == MERGE_PATCH:
+            return self._patch_metadata(key, request.body["metadata"])
         assert request.content_type == APPLY_PATCH
         return self._apply(key, request.body)
 
@@ -100,6 +102,15 @@ class ApiDouble:
         entry["operation"] = "Apply"
         self._applied[key] = self._created.pop(key)
         return self._stamp(self.objects[key])
+
+    def _patch_metadata(self, key: ObjectKey, patch: Manifest) -> Manifest:
+        live = self.objects.get(key)
+        if live is None or live["metadata"]["uid"] != patch["uid"]:
+            raise NotFoundError(f"no such object: {key}")
+        for part in ("labels", "annotations"):
+            merged = {**live["metadata"].get(part, {}), **patch.get(part, {})}
+            live["metadata"][part] = {name: value for name, value in merged.items() if value is not None}
+        return self._stamp(live)
 
     def _apply(self, key: ObjectKey, body: Manifest) -> Manifest:
         live = self.objects.get(key)

@@ -27,7 +27,7 @@
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, patch, watch]
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list, watch]

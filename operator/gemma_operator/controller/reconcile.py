@@ -17,6 +17,7 @@ from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.room import room_for
+from gemma_operator.resources.scrape import scrape_marks
 from gemma_operator.resources.step import next_step
 from gemma_operator.status.conditions import Status, interrupted_status, next_status, transitions
 from gemma_operator.status.observed import Observed, observe
@@ -46,6 +47,8 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
         settled = await bring_about(owner, resource, settled, cluster)
         if settled is None:
             return None
+        for pod, metadata in scrape_marks(readable, cluster.children(key)):
+            await cluster.mark(pod, metadata)
     state = None if settled is None else settled.state
     observed = replace(_observe(owner, cluster.children(key)), rollout=state)
     following = next_status(

@@ -55,6 +55,9 @@ class Cluster(Protocol):
     async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
         """Create the object, or make `observed` like the manifest. Raises ClusterError."""
 
+    async def mark(self, pod: Manifest, metadata: Manifest) -> None:
+        """Change labels and annotations of a pod; it may be gone already. Raises ClusterError."""
+
     async def delete(self, key: ObjectKey) -> None:
         """Delete an object and what it owns; it may be gone already. Raises ClusterError."""
 
@@ -131,7 +134,19 @@ class KubernetesCluster:
                 raise ConflictError(f"{object_key(manifest)} changed meanwhile: {error}") from error
         # The uid makes the API server refuse to create: the object may have been deleted since it was seen.
         same = {**manifest, "metadata": {**metadata, "uid": observed["metadata"]["uid"]}}
-        self._index.put(await self._api.send(Request("PATCH", path, _APPLY, same, APPLY_PATCH)))
+        apply = Request("PATCH", path, _APPLY, same, APPLY_PATCH)
+        try:
+            answer = await self._api.send(apply)
+        except InvalidError:
+            # Apply merges keyed lists item by item. Where somebody changed a key (port 80 of a Service), it
+            # keeps theirs beside ours, and the two contradict each other. A merge patch replaces the
+            # list. If it is refused as well, the manifest itself is what the API server will not take.
+            replaced = await self._api.send(Request("PATCH", path, _CREATE, same, MERGE_PATCH))
+            position = _created_by_post(replaced)
+            if position is not None:
+                await self._api.send(Request("PATCH", path, None, _hand_over(position), JSON_PATCH))
+            answer = await self._api.send(apply)
+        self._index.put(answer)
 
     async def _find_own(self, kind: Kind, manifest: Manifest) -> Manifest:
         """The object that stands in the way of a creation, if it is our own and the watch was late."""
@@ -168,6 +183,18 @@ class KubernetesCluster:
                 logger.warning("waiting: %s", waiting)
                 told = waiting
             await asyncio.sleep(DEFINITION_SECONDS)
+
+    async def mark(self, pod: Manifest, metadata: Manifest) -> None:
+        """Change labels and annotations of a pod; it may be gone already. Raises ClusterError."""
+        key = object_key(pod)
+        body = {"metadata": {**metadata, "uid": pod["metadata"]["uid"]}}
+        try:
+            answer = await self._api.send(
+                Request("PATCH", POD.path(key.namespace, key.name), _CREATE, body, MERGE_PATCH)
+            )
+        except NotFoundError:
+            return
+        self._index.put(answer)
 
     async def delete(self, key: ObjectKey) -> None:
         """Delete an object and what it owns; it may be gone already. Raises ClusterError."""

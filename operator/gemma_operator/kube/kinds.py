@@ -88,7 +88,8 @@ NODE = Kind(
     namespaced=False,
     label_selector="",
 )
-POD = Kind("v1", "Pod", "pods", _WATCHED, reduce=_without_pod_template)
+POD = Kind("v1", "Pod", "pods", (*_WATCHED, "patch"), reduce=_without_pod_template)
+"""Patched in its labels only: whether it is scraped must not take a new pod."""
 REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets", _WATCHED, reduce=_without_pod_template)
 WARNING = Kind(
     "v1",

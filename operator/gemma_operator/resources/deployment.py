@@ -4,7 +4,6 @@ from math import ceil
 
 from gemma_operator.api.manifest import (
     CONFIG_HASH_ANNOTATION,
-    SCRAPE_LABEL,
     SERVING,
     TEMPLATE_HASH_ANNOTATION,
     Manifest,
@@ -14,14 +13,15 @@ from gemma_operator.api.manifest import (
     selector_labels,
     short_name,
 )
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Scrape, Strategy
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Strategy
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.configmap import config_hash
 from gemma_operator.resources.fetch import is_fetched
-from gemma_operator.resources.layout import ADMIN_PORT, object_metadata
+from gemma_operator.resources.layout import object_metadata
 from gemma_operator.resources.pod import serving_pod
 from gemma_operator.resources.probes import startup_budget_seconds
 from gemma_operator.resources.rollout import IN_PLACE, SURGE
+from gemma_operator.resources.scrape import scrape_annotations
 from gemma_operator.settings import OperatorSettings
 
 SCHEDULING_SECONDS = 600
@@ -57,29 +57,14 @@ def deployment(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Op
 def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
     return {
         "metadata": {
-            "labels": {**labels_for(owner, SERVING), **_scrape_label(spec)},
+            "labels": labels_for(owner, SERVING),
             "annotations": {
                 CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan),
                 "kubectl.kubernetes.io/default-container": "gateway",
-                **_scrape_annotations(spec),
+                **scrape_annotations(),
             },
         },
         "spec": serving_pod(owner, spec, plan, settings),
-    }
-
-
-def _scrape_label(spec: GemmaDeploymentSpec) -> dict[str, str]:
-    return {SCRAPE_LABEL: "none"} if spec.monitoring.scrape is Scrape.NONE else {}
-
-
-def _scrape_annotations(spec: GemmaDeploymentSpec) -> dict[str, str]:
-    """For a Prometheus that follows annotations; there always, so that no setting of the chart rolls pods."""
-    if spec.monitoring.scrape is Scrape.NONE:
-        return {"prometheus.io/scrape": "false"}
-    return {
-        "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(ADMIN_PORT),
-        "prometheus.io/path": "/metrics",
     }
 
 

@@ -20,21 +20,35 @@ from gemma_operator.api.manifest import (
     short_name,
 )
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.resources.configmap import with_live_fields
 from gemma_operator.resources.layout import object_metadata
 from gemma_operator.resources.rollout import template_hash_of
 
 RECORD_KEY = "revision.json"
 KEPT_KINDS = frozenset({"ConfigMap", "NetworkPolicy", "Deployment", "PersistentVolumeClaim", "Job"})
 """Of what a GemmaDeployment has, whatever its pods read, need, or are made from."""
+_FOLLOWING = frozenset({"ConfigMap", "Deployment"})
+"""Of those, what follows the spec in what changes no pod."""
 _PACED = ("replicas", "strategy", "progressDeadlineSeconds")
 """Fields of a Deployment that change no pod, and follow the spec whichever template is in force."""
 _NO_POD_CHANGES: dict[str, Any] = {
     "replicas": True,
     "suspend": True,
     "rollout": True,
-    "monitoring": {"objectives": True},
+    "monitoring": True,
+    "capacity": {"max_queued_requests": True},
+    "access": {"limits": True, "limit_store": {"on_failure": True, "url_secret_ref": {"key": True}}},
+    "safety": {
+        "max_input_characters": True,
+        "policies": True,
+        "stages": True,
+        "on_guard_failure": True,
+    },
 }
-"""Fields of the spec that change no pod."""
+"""Fields of the spec that change no pod, and reach running ones whichever revision is in force.
+
+Not `guardRef` and `limitStore.port`, which change no pod either: the NetworkPolicy that goes with them is the
+revision's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,14 @@ class Revision:
 def spec_hash(spec: GemmaDeploymentSpec) -> str:
     """Hash of what the user wrote that changes pods. Defaults are left out: a new version may bring more."""
     fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NO_POD_CHANGES)
-    return content_hash({name: value for name, value in fields.items() if value != {}})
+    return content_hash(_without_empty(fields))
+
+
+def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    told = {
+        name: _without_empty(value) if isinstance(value, dict) else value for name, value in fields.items()
+    }
+    return {name: value for name, value in told.items() if value != {}}
 
 
 def revision_of(spec: GemmaDeploymentSpec, rendered: Iterable[Manifest], operator_version: str) -> Revision:
@@ -93,15 +114,19 @@ def read_record(owner: Owner, children: Iterable[Manifest]) -> Revision | None:
 def restored(owner: Owner, revision: Revision, rendered: Sequence[Manifest]) -> tuple[Manifest, ...]:
     """What is desired when the revision is in force instead of what has been rendered.
 
-    Service, account and budget are those of now; so are replicas and pace of the Deployment.
+    Service, account and budget are those of now; so are replicas and pace of the Deployment, and limits and
+    safety lists in runtime.json.
     """
     others = [manifest for manifest in rendered if manifest["kind"] not in KEPT_KINDS]
-    now = next(manifest for manifest in rendered if manifest["kind"] == "Deployment")
+    now = {manifest["kind"]: manifest for manifest in rendered if manifest["kind"] in _FOLLOWING}
     kept = [_owned(owner, manifest) for manifest in revision.objects]
-    return (
-        *others,
-        *(_paced(manifest, now) if manifest["kind"] == "Deployment" else manifest for manifest in kept),
-    )
+    return (*others, *(_followed(manifest, now.get(manifest["kind"])) for manifest in kept))
+
+
+def _followed(kept: Manifest, now: Manifest | None) -> Manifest:
+    if now is None:
+        return kept
+    return _paced(kept, now) if kept["kind"] == "Deployment" else with_live_fields(kept, now)
 
 
 def _paced(deployment: Manifest, now: Manifest) -> Manifest:

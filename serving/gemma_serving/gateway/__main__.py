@@ -52,7 +52,13 @@ def main() -> int:
         print(f"cannot read {given.config}: {error}", file=sys.stderr)
         return 2
     addresses = Addresses(
-        given.host, given.port, given.admin_port, given.triton, given.triton_metrics, given.handshake
+        given.host,
+        given.port,
+        given.admin_port,
+        given.triton,
+        given.triton_metrics,
+        given.handshake,
+        given.config,
     )
     uvloop.run(run(config, addresses))
     return 0

@@ -17,6 +17,7 @@ from gemma_serving.contract import RuntimeConfig
 from gemma_serving.gateway.admin import make_admin_app
 from gemma_serving.gateway.app import make_app
 from gemma_serving.gateway.drain import write_handshake
+from gemma_serving.gateway.following import Follower
 from gemma_serving.gateway.gateway import make_gateway
 from gemma_serving.gateway.health import Monitor
 from gemma_serving.gateway.upstream import Upstream
@@ -38,6 +39,8 @@ class Addresses:
     triton: str = "127.0.0.1:8001"
     triton_metrics_url: str = "http://127.0.0.1:8002/metrics"
     handshake: Path = Path("/run/gemma/drained")
+    config: Path = Path("/etc/gemma/runtime.json")
+    """Followed while serving."""
 
 
 class Listener(uvicorn.Server):
@@ -86,12 +89,13 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
     # Not a TaskGroup: a listener that cannot bind calls sys.exit, which must end the process with its
     # message.
     tasks = [asyncio.create_task(work) for work in (public.serve(), admin.serve(), monitor.run())]
-    # Watchers end at once where there is nothing to watch: no reason to stop serving.
-    watchers = [asyncio.create_task(gateway.safety.watch())]
+    follower = Follower(gateway, addresses.config)
+    watchers = [
+        asyncio.create_task(work)
+        for work in (gateway.safety.watch(), gateway.access.watch(), follower.watch())
+    ]
     if gateway.quality is not None:
         tasks.append(asyncio.create_task(gateway.quality.run()))
-    if gateway.access.keys is not None:
-        watchers.append(asyncio.create_task(gateway.access.keys.watch()))
     waiter = asyncio.create_task(told.wait())
     log.info(
         "serving %s on %s:%d, admin on %d", config.model, addresses.host, addresses.port, addresses.admin_port

@@ -217,6 +217,17 @@ async def test_replicas_still_follow_the_spec_while_pods_are_held(serving: Clust
     assert (serving.template(), serving.deployment()["spec"]["replicas"]) == (template, 3)
 
 
+async def test_a_limit_reaches_pods_that_are_held(serving: Cluster) -> None:
+    template = serving.template()
+    newer_operator(serving)
+    serving.user_applies({**SPEC, "safety": {"maxInputCharacters": 7}})
+    await serving.settle()
+    runtime = serving.api.objects[ObjectKey("v1", "ConfigMap", "team-a", "assistant-runtime")]
+    assert json.loads(runtime["data"]["runtime.json"])["safety"]["max_input_characters"] == 7
+    assert serving.template() == template
+    assert serving.condition("UpToDate")["reason"] == "OperatorChanged"
+
+
 async def test_an_edit_takes_what_the_newer_operator_brings_along(serving: Cluster) -> None:
     newer_operator(serving)
     serving.user_applies(EDITED)

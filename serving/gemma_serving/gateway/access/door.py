@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from gemma_serving.contract import AccessConfig, KeyLimits
-from gemma_serving.gateway.access.keys import Consumer, KeyRing
+from gemma_serving.gateway.access.keys import RELOAD_SECONDS, Consumer, KeyRing
 from gemma_serving.gateway.access.limits import Limiter
 from gemma_serving.gateway.access.usage import UsageBook
 from gemma_serving.gateway.errors import ApiError
@@ -20,13 +22,41 @@ class Access:
     """Who may ask, how much, and how much was asked."""
 
     def __init__(self, config: AccessConfig | None, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.usage = UsageBook()
+        self.keys: KeyRing | None
+        self.limiter: Limiter
+        self._in_force = config or AccessConfig()
+        self._build(self._in_force)
+
+    def take_up(self, config: AccessConfig | None) -> None:
+        """Put another configuration into force; usage goes on.
+
+        Raises OSError where a file of it is missing, and then leaves the old one in force: a folder of keys
+        that only new pods mount would let nobody in. Limits counted in this process start anew.
+        """
         config = config or AccessConfig()
+        if config == self._in_force:
+            return
+        if config.keys_path is not None:
+            os.stat(config.keys_path)
+        self._build(config)
+        self._in_force = config
+
+    def _build(self, config: AccessConfig) -> None:
+        limiter = Limiter(
+            self._metrics, _url(config.limit_store_url_path), config.limit_store_failure == "Closed"
+        )
         self.keys = None if config.keys_path is None else KeyRing(Path(config.keys_path), config.limits)
         self._anonymous = Consumer(ANONYMOUS, config.limits)
-        self.limiter = Limiter(
-            metrics, _url(config.limit_store_url_path), config.limit_store_failure == "Closed"
-        )
-        self.usage = UsageBook()
+        self.limiter = limiter
+
+    async def watch(self) -> None:
+        """Reload the keys whenever their folder changes, until cancelled."""
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            if self.keys is not None:
+                await self.keys.refresh()
 
     def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Consumer:
         """Who asks; raises ApiError 401."""

@@ -156,11 +156,9 @@ class KeyRing:
             log.error("no API key in %s: every request is refused", self._folder)
         return True
 
-    async def watch(self) -> None:
-        """Reload whenever the folder changes, until cancelled."""
-        while True:
-            await asyncio.sleep(RELOAD_SECONDS)
-            try:
-                await asyncio.to_thread(self.reload)
-            except OSError as error:
-                log.warning("the key folder changed while it was read: %s", error)
+    async def refresh(self) -> None:
+        """Reload beside the event loop."""
+        try:
+            await asyncio.to_thread(self.reload)
+        except OSError as error:
+            log.warning("the key folder changed while it was read: %s", error)

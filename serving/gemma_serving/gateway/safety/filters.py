@@ -26,21 +26,30 @@ UNFINISHED = "_"
 
 
 class Safety:
-    """Checks texts; built once, reloads its terms."""
+    """Checks texts; reloads its terms, and takes up another configuration."""
 
     def __init__(self, config: SafetyConfig | None, metrics: Metrics) -> None:
-        self._config = config or SafetyConfig()
         self._metrics = metrics
-        self._enabled = config is not None
-        self._terms_path = (
-            None if not self._config.blocked_terms_path else Path(self._config.blocked_terms_path)
-        )
-        self._terms = (
-            BlockedTerms(()) if self._terms_path is None else BlockedTerms(read_terms(self._terms_path))
-        )
-        self._seen = self._state()
-        self.guard = _guard(self._config)
+        self.guard: Guard | None
         """The judge, where there is one."""
+        self._build(config)
+
+    def take_up(self, config: SafetyConfig | None) -> None:
+        """Put another configuration into force, for requests that come and for the rest of answers under way.
+
+        Raises OSError where a file of it is missing, and then leaves the old one in force.
+        """
+        if config != self._given:
+            self._build(config)
+
+    def _build(self, given: SafetyConfig | None) -> None:
+        config = given or SafetyConfig()
+        path = None if not config.blocked_terms_path else Path(config.blocked_terms_path)
+        state = _state(path)
+        terms = BlockedTerms(()) if path is None else BlockedTerms(read_terms(path))
+        self.guard = _guard(config)
+        self._given, self._config, self._enabled = given, config, given is not None
+        self._terms_path, self._terms, self._seen = path, terms, state
 
     def output_filter(self, question: str) -> OutputFilter | None:
         """A filter for one request's answers; None where answers are not checked."""
@@ -89,23 +98,18 @@ class Safety:
 
     async def watch(self) -> None:
         """Reload the terms whenever their folder changes, until cancelled."""
-        while self._terms_path is not None:
+        while True:
             await asyncio.sleep(RELOAD_SECONDS)
+            path = self._terms_path
             try:
-                state = self._state()
-                if state != self._seen:
-                    terms = await asyncio.to_thread(read_terms, self._terms_path)
+                state = _state(path)
+                if path is not None and state != self._seen:
+                    terms = await asyncio.to_thread(read_terms, path)
                     self._terms, self._seen = BlockedTerms(terms), state
                     log.info("%d blocked terms are in force", len(terms))
             except (OSError, UnicodeDecodeError) as error:
                 # The terms in force stay in force.
                 log.error("blocked terms cannot be read: %s", error)
-
-    def _state(self) -> tuple[tuple[str, int], ...]:
-        if self._terms_path is None:
-            return ()
-        files = sorted(path for path in self._terms_path.iterdir() if not path.name.startswith(".."))
-        return tuple((path.name, path.stat().st_mtime_ns) for path in files)
 
     async def ask_guard(self, stage: str, question: str, answer: str) -> None:
         """Raises ApiError where the guard finds a violation, or gives no judgement."""
@@ -207,6 +211,13 @@ class OutputFilter:
             held.before = UNFINISHED if is_word(held.text[length - 1]) else " "
         held.text, held.tokens, held.logprobs = held.text[length:], 0, []
         return delta
+
+
+def _state(folder: Path | None) -> tuple[tuple[str, int], ...]:
+    if folder is None:
+        return ()
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith(".."))
+    return tuple((path.name, path.stat().st_mtime_ns) for path in files)
 
 
 def _guard(config: SafetyConfig) -> Guard | None:

@@ -1,0 +1,40 @@
+"""Whether a pod is scraped. Said on pods, not in their template: no model is loaded anew for it."""
+
+from collections.abc import Iterable
+
+from gemma_operator.api.manifest import ROLE_LABEL, SCRAPE_LABEL, SERVING, Manifest
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Scrape
+from gemma_operator.resources.layout import ADMIN_PORT
+
+SCRAPE_ANNOTATION = "prometheus.io/scrape"
+_NOT_SCRAPED = "none"
+
+
+def scrape_annotations() -> dict[str, str]:
+    """For a Prometheus that follows annotations; there always, so that no setting of the chart rolls pods."""
+    return {
+        SCRAPE_ANNOTATION: "true",
+        "prometheus.io/port": str(ADMIN_PORT),
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def scrape_marks(spec: GemmaDeploymentSpec, children: Iterable[Manifest]) -> list[tuple[Manifest, Manifest]]:
+    """Serving pods that say otherwise than the spec, each with the metadata to merge into it."""
+    is_scraped = spec.monitoring.scrape is Scrape.AUTO
+    metadata = {
+        "labels": {SCRAPE_LABEL: None if is_scraped else _NOT_SCRAPED},
+        "annotations": {SCRAPE_ANNOTATION: "true" if is_scraped else "false"},
+    }
+    return [
+        (child, metadata)
+        for child in children
+        if child["kind"] == "Pod"
+        and (child["metadata"].get("labels") or {}).get(ROLE_LABEL) == SERVING
+        and "deletionTimestamp" not in child["metadata"]
+        and _is_scraped(child) is not is_scraped
+    ]
+
+
+def _is_scraped(pod: Manifest) -> bool:
+    return (pod["metadata"].get("labels") or {}).get(SCRAPE_LABEL) != _NOT_SCRAPED
