@@ -5,6 +5,7 @@ Both fit Gemma 3 270M and hold random weights: they change what the model says, 
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 from collections.abc import Iterable, Mapping
@@ -90,6 +91,29 @@ def write_lora(path: Path, *, seed: int, strength: float) -> Path:
         "adapter.lora.alpha": float(LORA_RANK),
     }
     return write_gguf(path, pairs, _random(shapes, seed, strength))
+
+
+def lora_contents(path: Path, layer: int) -> list[tuple[tuple[int, ...], bytes]]:
+    """Shape (outermost first) and bytes of lora_a and lora_b of one layer of a file that write_lora made."""
+    content = path.read_bytes()
+    sizes = (HIDDEN_SIZE * LORA_RANK * 4, LORA_RANK * QUERY_SIZE * 4)
+    start = len(content) - LAYERS * sum(sizes) + layer * sum(sizes)
+    middle = start + sizes[0]
+    return [
+        ((LORA_RANK, HIDDEN_SIZE), content[start:middle]),
+        ((QUERY_SIZE, LORA_RANK), content[middle : middle + sizes[1]]),
+    ]
+
+
+def safetensors(tensors: Mapping[str, tuple[tuple[int, ...], bytes]]) -> bytes:
+    """A safetensors file of float32 tensors (name to shape and bytes)."""
+    header, data = {}, b""
+    for name, (shape, content) in tensors.items():
+        offsets = [len(data), len(data) + len(content)]
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": offsets}
+        data += content
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
 
 
 def write_projector(path: Path) -> Path:

@@ -87,7 +87,13 @@ class EngineVersion(Row):
     default: bool = False
     adapters: bool = False
     """Serves LoRA adapters."""
+    adapters_except: tuple[str, ...] = ()
+    """Bodies that it serves without adapters only."""
     image_gb: float | None = None
+
+    def serves_adapters(self, body: str) -> bool:
+        """Whether a model of this body can have LoRA adapters."""
+        return self.adapters and body not in self.adapters_except
 
 
 class SupportStatus(StrEnum):

@@ -79,7 +79,7 @@ def _ordered(wish: Wish, world: World) -> Iterator[Attempt]:
 
 
 def _automatic(wish: Wish, world: World) -> GpuFit | CpuFit | Misfit:
-    cpu = _first(on_cpu(wish, world)) if wish.count is None and not wish.adapters else None
+    cpu = _first(on_cpu(wish, world)) if wish.count is None else None
     if wish.engine not in (EngineName.AUTO, EngineName.LLAMA_CPP):
         cpu = None
     if isinstance(cpu, CpuFit) and _suits_cpu(cpu, wish):

@@ -6,12 +6,13 @@ from gemma_operator.api.quantity import gib
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, HuggingFaceSource
 from gemma_operator.catalog.hardware_rows import Accelerator
 from gemma_operator.catalog.rows import Checkpoint
+from gemma_operator.planning.adapters import adapter_plans
 from gemma_operator.planning.cpu import MILLICORES
 from gemma_operator.planning.engine_arguments import gpu_arguments, llama_cpp_arguments, modalities_of
 from gemma_operator.planning.fit import CpuFit, GpuFit
 from gemma_operator.planning.host import cpu_host, gpu_host
 from gemma_operator.planning.outlook import cpu_outlook, file_bytes_of, gpu_outlook
-from gemma_operator.planning.plan import CPU, MemoryBudget, Plan, WeightsPlan
+from gemma_operator.planning.plan import CPU, AdapterPlan, MemoryBudget, Plan, WeightsPlan
 from gemma_operator.planning.startup import load_seconds
 from gemma_operator.planning.wish import Wish
 from gemma_operator.settings import PlanningSettings
@@ -34,7 +35,8 @@ def compose(fit: GpuFit | CpuFit, wish: Wish, spec: GemmaDeploymentSpec, setting
 
 def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: PlanningSettings) -> Plan:
     weights = _weights_plan(fit.checkpoint, spec, fit.weights_bytes)
-    fetched = _fetched_bytes(spec, weights)
+    adapters = adapter_plans(spec.model.adapters, wish)
+    fetched = _fetched_bytes(spec, weights, adapters)
     outlook = cpu_outlook(fit, wish, fetched)
     return Plan(
         **_common(wish, spec, fit.checkpoint, fit.concurrency),
@@ -60,13 +62,15 @@ def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             f"{fit.concurrency} slots of {wish.context} tokens take {gib(fit.kv_bytes)} GiB of KV cache",
         ),
         outlook=outlook,
+        adapters=adapters,
     )
 
 
 def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: PlanningSettings) -> Plan:
     size = file_bytes_of(fit)
     weights = _weights_plan(fit.checkpoint, spec, size)
-    fetched = _fetched_bytes(spec, weights)
+    adapters = adapter_plans(spec.model.adapters, wish)
+    fetched = _fetched_bytes(spec, weights, adapters)
     outlook = gpu_outlook(fit, wish, fetched)
     tag = settings.gpu_image_tags.get(fit.version.engine.value, fit.version.tag)
     demand = fit.demand
@@ -101,6 +105,7 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             f"{wish.context} tokens",
         ),
         outlook=outlook,
+        adapters=adapters,
     )
 
 
@@ -160,9 +165,10 @@ def _weights_plan(checkpoint: Checkpoint, spec: GemmaDeploymentSpec, size: int) 
     )
 
 
-def _fetched_bytes(spec: GemmaDeploymentSpec, weights: WeightsPlan) -> int:
-    """Bytes that each pod fetches into its own disk: none with a shared cache or a claim."""
-    return weights.size_bytes if spec.cache is None and weights.claim_name is None else 0
+def _fetched_bytes(spec: GemmaDeploymentSpec, weights: WeightsPlan, adapters: tuple[AdapterPlan, ...]) -> int:
+    """Bytes that each pod fetches into its own disk: none with a shared cache or from a claim."""
+    files = (weights, *(adapter.weights for adapter in adapters))
+    return sum(one.size_bytes for one in files if spec.cache is None and one.claim_name is None)
 
 
 def _node_selector(accelerator: Accelerator) -> dict[str, str]:

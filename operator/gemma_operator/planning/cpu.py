@@ -11,6 +11,7 @@ from gemma_operator.planning.attention import attention_specs
 from gemma_operator.planning.fit import CpuFit, Misfit, sum_sentence
 from gemma_operator.planning.inventory import Inventory, NodeOffer
 from gemma_operator.planning.kv_cache import LLAMACPP_CELL_PADDING, LlamaCppCache
+from gemma_operator.planning.memory import adapter_bytes
 from gemma_operator.planning.support import Verdict
 from gemma_operator.planning.units import ceil_div
 from gemma_operator.planning.weights import RUN_TYPE_BYTES, weight_layout
@@ -99,7 +100,7 @@ def attempt_cpu(
     one_slot = CpuNeed(
         where=f"{wish.variant_key} in {checkpoint.precision.value} on cpu with {version.engine.value}",
         weights=checkpoint.file_bytes or layout.file_bytes,
-        overhead=compute + PROCESS_BYTES + SHARED_MEMORY_BYTES,
+        overhead=compute + PROCESS_BYTES + SHARED_MEMORY_BYTES + _adapters(wish),
         cache=LlamaCppCache(attention_specs(wish.architecture, 1), RUN_TYPE_BYTES, MICRO_BATCH_TOKENS),
         slots=wish.concurrency or 1,
         context=wish.context,
@@ -154,6 +155,10 @@ def _too_many_cores(need: CpuNeed, cores: int, largest: NodeOffer | None) -> Mis
         f"{need.where} was asked for {cores / MILLICORES:g} cores of CPU, the largest node has "
         f"{largest.cpu_millicores / MILLICORES:g} allocatable; lower hardware.cpu",
     )
+
+
+def _adapters(wish: Wish) -> int:
+    return wish.adapters * adapter_bytes(wish.architecture, wish.adapter_rank)
 
 
 def _slots(wish: Wish, one_slot: CpuNeed, room: int | None) -> int:

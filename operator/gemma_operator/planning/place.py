@@ -48,7 +48,7 @@ def on_cpu(wish: Wish, world: World) -> Iterator[Attempt]:
         )
         return
     version = engine_version(world, EngineName.LLAMA_CPP)
-    if wish.adapters and not version.adapters:
+    if wish.adapters and not version.serves_adapters(wish.architecture.body):
         yield _no_adapters(wish, version)
         return
     for precision in _precisions(wish, EngineName.LLAMA_CPP):
@@ -160,7 +160,7 @@ def _placement(
         return _unsupported(wish, key, version, precision, verdict.note)
     if row.host_architecture not in version.host_architectures:
         return _wrong_host(key, row, version)
-    if wish.adapters and not version.adapters:
+    if wish.adapters and not version.serves_adapters(wish.architecture.body):
         return _no_adapters(wish, version)
     checkpoint = _checkpoint(wish, catalog, precision, engine)
     if checkpoint is None:
@@ -213,10 +213,11 @@ def _wrong_host(key: str, row: Accelerator, version: EngineVersion) -> Misfit:
 
 
 def _no_adapters(wish: Wish, version: EngineVersion) -> Misfit:
+    elsewhere = "use VLLM, or " if version.engine is EngineName.TENSORRT_LLM else ""
     return Misfit(
         Reason.UNSUPPORTED_ENGINE,
         f"{wish.variant_key} was asked for with {wish.adapters} adapters, which {version.engine.value} "
-        f"{version.version} does not serve here; use VLLM, or leave the adapters out",
+        f"{version.version} does not serve here; {elsewhere}leave the adapters out",
     )
 
 

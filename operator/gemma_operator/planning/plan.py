@@ -70,6 +70,16 @@ class WeightsPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterPlan:
+    """One LoRA adapter and its files."""
+
+    name: str
+    weights: WeightsPlan
+    rank: int
+    """Largest rank that memory is planned for."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartupPhase:
     """One part of the time from container start to the first token."""
 
@@ -144,6 +154,20 @@ class Plan:
     explanations: tuple[str, ...] = field(default=())
     """Sentences on what was chosen and why."""
     outlook: Outlook | None = None
+    adapters: tuple[AdapterPlan, ...] = ()
+    """LoRA adapters, by name."""
+
+    @property
+    def fetched(self) -> tuple[WeightsPlan, ...]:
+        """Everything that has to be fetched: the model's files, then those of its adapters."""
+        everything = (self.weights, *(adapter.weights for adapter in self.adapters))
+        return tuple(weights for weights in everything if weights.repository is not None)
+
+    @property
+    def fetched_key(self) -> str:
+        """Identity of everything that is fetched."""
+        keys = [weights.key for weights in self.fetched]
+        return keys[0] if len(keys) == 1 else content_hash(keys)
 
 
 @dataclass(frozen=True, slots=True)

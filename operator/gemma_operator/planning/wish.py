@@ -74,6 +74,8 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         concurrency=spec.capacity.max_concurrent_requests,
         cpu_millicores=None if hardware.cpu is None else parse_millicores(hardware.cpu),
         memory_bytes=None if hardware.memory is None else parse_bytes(hardware.memory),
+        adapters=len(spec.model.adapters),
+        adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),
     )
 
 

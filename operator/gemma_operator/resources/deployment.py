@@ -16,7 +16,6 @@ from gemma_operator.api.manifest import (
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Strategy
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.configmap import config_hash
-from gemma_operator.resources.fetch import is_fetched
 from gemma_operator.resources.layout import object_metadata
 from gemma_operator.resources.pod import serving_pod
 from gemma_operator.resources.probes import startup_budget_seconds
@@ -78,6 +77,7 @@ def progress_deadline_seconds(spec: GemmaDeploymentSpec, plan: Plan) -> int:
     if spec.rollout.progress_deadline_seconds is not None:
         return max(spec.rollout.progress_deadline_seconds, startup_budget_seconds(plan) + DEADLINE_MARGIN)
     fetch_seconds = 0
-    if spec.cache is None and is_fetched(plan.weights):
-        fetch_seconds = ceil(plan.weights.size_bytes / SLOWEST_FETCH_BYTES_PER_SECOND)
+    if spec.cache is None:
+        fetched = sum(weights.size_bytes for weights in plan.fetched)
+        fetch_seconds = ceil(fetched / SLOWEST_FETCH_BYTES_PER_SECOND)
     return startup_budget_seconds(plan) + SCHEDULING_SECONDS + fetch_seconds

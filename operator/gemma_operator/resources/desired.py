@@ -49,4 +49,4 @@ def _weights_objects(
     job = weights_job(owner, spec.cache, plan, settings)
     if spec.cache.claim_name is not None:
         return (job,)
-    return (cache_claim(owner, spec.cache, plan.weights), job)
+    return (cache_claim(owner, spec.cache, plan), job)

@@ -1,18 +1,16 @@
-"""The container that fetches weights: an init container of each pod, or the container of the weights Job."""
-
-from urllib.parse import urlsplit
+"""The containers that fetch weights: init containers of each pod, or the containers of the weights Job."""
 
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.planning.plan import Plan, WeightsPlan
 from gemma_operator.resources.containers import container_basics, mount, own_resources, variable
-from gemma_operator.resources.layout import DEFAULT_REVISION, TEMPORARY_FOLDER, WEIGHTS_FOLDER
+from gemma_operator.resources.egress import bundle_mounts, egress_variables, port_of
+from gemma_operator.resources.layout import DEFAULT_REVISION, TEMPORARY_FOLDER, fetch_target
 from gemma_operator.settings import OperatorSettings
 
 WEIGHTS_CONTAINER = "weights"
 WEIGHTS_VOLUME = "weights"
+ADAPTERS_VOLUME = "adapters"
 GATEWAY_TEMPORARY_VOLUME = "gateway-tmp"
-
-_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def is_fetched(weights: WeightsPlan) -> bool:
@@ -25,30 +23,46 @@ def endpoint_of(weights: WeightsPlan, settings: OperatorSettings) -> str:
     return weights.endpoint or settings.hugging_face_endpoint
 
 
-def endpoint_port(weights: WeightsPlan, settings: OperatorSettings) -> int:
-    """Port of the hub or its mirror."""
-    url = urlsplit(endpoint_of(weights, settings))
-    return url.port or _DEFAULT_PORTS[url.scheme]
+def endpoint_ports(plan: Plan, settings: OperatorSettings) -> list[int]:
+    """Ports of the hubs or mirrors that the plan's files come from."""
+    return sorted({port_of(endpoint_of(weights, settings)) for weights in plan.fetched})
 
 
-def weights_container(plan: Plan, settings: OperatorSettings) -> Manifest:
+def fetch_volume(plan: Plan) -> str:
+    """Name of the volume that fetched files go to."""
+    return WEIGHTS_VOLUME if is_fetched(plan.weights) else ADAPTERS_VOLUME
+
+
+def fetch_containers(plan: Plan, settings: OperatorSettings) -> list[Manifest]:
+    """One per repository, the model's last: an adapter with a wrong token fails before 50 GB have come."""
+    adapters = [
+        _container(f"{WEIGHTS_CONTAINER}-{adapter.name}", adapter.weights, plan, settings)
+        for adapter in plan.adapters
+        if is_fetched(adapter.weights)
+    ]
+    if not is_fetched(plan.weights):
+        return adapters
+    return [*adapters, _container(WEIGHTS_CONTAINER, plan.weights, plan, settings)]
+
+
+def _container(name: str, weights: WeightsPlan, plan: Plan, settings: OperatorSettings) -> Manifest:
     """Fetches, verifies and resumes; its last word is JSON in the termination message."""
-    weights = plan.weights
-    container = container_basics(WEIGHTS_CONTAINER, settings.images.gateway, settings)
+    container = container_basics(name, settings.images.gateway, settings)
     container |= {
         "command": ["python3", "-m", "gemma_serving.weights"],
         "args": [
             f"--repository={weights.repository}",
             f"--revision={weights.revision or DEFAULT_REVISION}",
             f"--endpoint={endpoint_of(weights, settings)}",
-            f"--target={WEIGHTS_FOLDER}",
+            f"--target={fetch_target(plan)}",
             *(f"--file={pattern}" for pattern in weights.files),
         ],
-        "env": [variable("HOME", TEMPORARY_FOLDER)],
+        "env": [variable("HOME", TEMPORARY_FOLDER), *egress_variables(settings)],
         "resources": own_resources(settings.pods.weights),
         "volumeMounts": [
-            mount(WEIGHTS_VOLUME, WEIGHTS_FOLDER),
+            mount(fetch_volume(plan), fetch_target(plan)),
             mount(GATEWAY_TEMPORARY_VOLUME, TEMPORARY_FOLDER),
+            *bundle_mounts(settings),
         ],
     }
     if weights.token_secret_name is not None:

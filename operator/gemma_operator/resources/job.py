@@ -13,7 +13,12 @@ from gemma_operator.api.manifest import (
 from gemma_operator.api.v1alpha1 import CacheSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.containers import claim_volume, empty_volume, pod_basics, scheduling
-from gemma_operator.resources.fetch import GATEWAY_TEMPORARY_VOLUME, WEIGHTS_VOLUME, weights_container
+from gemma_operator.resources.egress import bundle_volumes
+from gemma_operator.resources.fetch import (
+    GATEWAY_TEMPORARY_VOLUME,
+    WEIGHTS_VOLUME,
+    fetch_containers,
+)
 from gemma_operator.resources.layout import object_metadata
 from gemma_operator.resources.persistentvolumeclaim import cache_claim_name
 from gemma_operator.resources.pod import GATEWAY_TEMPORARY_BYTES
@@ -26,10 +31,10 @@ a token nobody corrects. A corrected Secret is read at the next restart, without
 
 def weights_job(owner: Owner, cache: CacheSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
     """`NAME-weights-HASH`: a Job's template is immutable, so whatever changes it changes the name."""
-    claim_name = cache_claim_name(owner, cache, plan.weights)
+    claim_name = cache_claim_name(owner, cache, plan)
     pod = _pod(owner, claim_name, plan, settings)
     metadata = object_metadata(owner, short_name(owner.name, "weights", content_hash(pod)), WEIGHTS)
-    metadata["labels"] = {**metadata["labels"], WEIGHTS_LABEL: plan.weights.key}
+    metadata["labels"] = {**metadata["labels"], WEIGHTS_LABEL: plan.fetched_key}
     metadata["annotations"] = {CLAIM_ANNOTATION: claim_name}
     return {
         "apiVersion": "batch/v1",
@@ -45,13 +50,16 @@ def weights_job(owner: Owner, cache: CacheSpec, plan: Plan, settings: OperatorSe
 
 
 def _pod(owner: Owner, claim_name: str, plan: Plan, settings: OperatorSettings) -> Manifest:
+    *adapters, model = fetch_containers(plan, settings)
     return {
         **pod_basics(short_name(owner.name), settings),
         "restartPolicy": "OnFailure",
-        "containers": [weights_container(plan, settings)],
+        **({"initContainers": adapters} if adapters else {}),
+        "containers": [model],
         "volumes": [
             claim_volume(WEIGHTS_VOLUME, claim_name, read_only=False),
             empty_volume(GATEWAY_TEMPORARY_VOLUME, GATEWAY_TEMPORARY_BYTES),
+            *bundle_volumes(settings),
         ],
         **scheduling(settings),
     }

@@ -3,13 +3,15 @@
 from posixpath import join, normpath
 
 from gemma_operator.api.manifest import Manifest, Owner, labels_for, short_name
-from gemma_operator.planning.plan import WeightsPlan
+from gemma_operator.planning.plan import AdapterPlan, Plan, WeightsPlan
 
 CONFIG_KEY = "runtime.json"
 CONFIG_FOLDER = "/etc/gemma"
 CONFIG_PATH = f"{CONFIG_FOLDER}/{CONFIG_KEY}"
 MODELS_FOLDER = "/models"
 WEIGHTS_FOLDER = "/weights"
+ADAPTERS_FOLDER = "/adapters"
+"""LoRA adapters that do not lie beside the model's own files."""
 SHARED_MEMORY_FOLDER = "/dev/shm"
 TEMPORARY_FOLDER = "/tmp"
 RUN_FOLDER = "/run/gemma"
@@ -48,12 +50,37 @@ def object_metadata(owner: Owner, name: str, role: str) -> Manifest:
 
 
 def weights_folder(weights: WeightsPlan) -> str:
-    """Folder of the files inside a pod; the fetcher lays them out as `OWNER--NAME/REVISION`."""
-    if weights.repository is None:
-        return normpath(join(WEIGHTS_FOLDER, weights.claim_path or ""))
-    return join(WEIGHTS_FOLDER, weights.repository.replace("/", "--"), weights.revision or DEFAULT_REVISION)
+    """Folder of the model's files inside a pod."""
+    return _folder(WEIGHTS_FOLDER, weights)
 
 
 def weights_path(weights: WeightsPlan) -> str:
     """What the engine opens: the folder of a checkpoint, or one GGUF file."""
     return normpath(join(weights_folder(weights), weights.entry))
+
+
+def fetch_target(plan: Plan) -> str:
+    """Where a pod's volume for fetched files is mounted.
+
+    A claim that the user filled is mounted read-only: adapters fetched beside it need their own volume.
+    """
+    return ADAPTERS_FOLDER if plan.weights.repository is None else WEIGHTS_FOLDER
+
+
+def adapter_claim_folder(adapter: AdapterPlan) -> str:
+    """Where the claim of an adapter is mounted."""
+    return join(ADAPTERS_FOLDER, adapter.name)
+
+
+def adapter_path(plan: Plan, adapter: AdapterPlan) -> str:
+    """Folder of the adapter's files inside a pod (a GGUF file, where the claim's path names one)."""
+    is_fetched = adapter.weights.repository is not None
+    root = fetch_target(plan) if is_fetched else adapter_claim_folder(adapter)
+    return _folder(root, adapter.weights)
+
+
+def _folder(root: str, weights: WeightsPlan) -> str:
+    """The fetcher lays files out as `OWNER--NAME/REVISION`; claims are as their owners filled them."""
+    if weights.repository is None:
+        return normpath(join(root, weights.claim_path or ""))
+    return join(root, weights.repository.replace("/", "--"), weights.revision or DEFAULT_REVISION)

@@ -3,7 +3,8 @@
 from gemma_operator.api.manifest import SERVING, WEIGHTS, Manifest, Owner, selector_labels, short_name
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
-from gemma_operator.resources.fetch import endpoint_port, is_fetched
+from gemma_operator.resources.egress import egress_ports
+from gemma_operator.resources.fetch import endpoint_ports
 from gemma_operator.resources.layout import ADMIN_PORT, API_PORT, object_metadata
 from gemma_operator.resources.protection import protection_egress
 from gemma_operator.settings import OperatorSettings
@@ -16,7 +17,7 @@ def serving_network_policy(
 ) -> Manifest:
     """`NAME`: the API and the admin port are reachable; pods reach DNS, and the hub only without a cache."""
     egress = [_dns(settings)]
-    if spec.cache is None and is_fetched(plan.weights):
+    if spec.cache is None and plan.fetched:
         egress.append(_hub(plan, settings))
     egress += protection_egress(spec)
     ports = [{"port": port, "protocol": "TCP"} for port in (API_PORT, ADMIN_PORT)]
@@ -52,4 +53,5 @@ def _dns(settings: OperatorSettings) -> Manifest:
 
 def _hub(plan: Plan, settings: OperatorSettings) -> Manifest:
     """By port only: a hub and its content networks have no fixed addresses."""
-    return {"ports": [{"port": endpoint_port(plan.weights, settings), "protocol": "TCP"}]}
+    ports = egress_ports(endpoint_ports(plan, settings), settings)
+    return {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}

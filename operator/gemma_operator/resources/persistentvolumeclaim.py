@@ -2,36 +2,39 @@
 
 from gemma_operator.api.manifest import WEIGHTS, Manifest, Owner, content_hash, short_name
 from gemma_operator.api.quantity import GIB, format_bytes
-from gemma_operator.api.v1alpha1 import CacheSpec
-from gemma_operator.planning.plan import WeightsPlan
+from gemma_operator.api.v1alpha1 import AccessMode, CacheSpec
+from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.layout import object_metadata
 
 _SPARE_PARTS = 10
 """A tenth more than the files: partial files of a resumed fetch, file system overhead."""
 
 
-def cache_claim_name(owner: Owner, cache: CacheSpec, weights: WeightsPlan) -> str:
+def cache_claim_name(owner: Owner, cache: CacheSpec, plan: Plan) -> str:
     """The claim that the user names, or ours, whose name changes with everything that is immutable in it.
 
-    A changed source so gets a new claim beside the one that running pods still read from.
+    A changed source so gets a new claim beside the one that running pods still read from. So do changed
+    adapters, unless several nodes may mount the claim: a Job elsewhere could not write to the one in use.
     """
     if cache.claim_name is not None:
         return cache.claim_name
-    return short_name(owner.name, "weights", content_hash([weights.key, _claim_spec(cache, weights)]))
+    is_shared = cache.access_mode is AccessMode.READ_WRITE_MANY
+    key = plan.weights.key if is_shared else plan.fetched_key
+    return short_name(owner.name, "weights", content_hash([key, _claim_spec(cache, plan)]))
 
 
-def cache_claim(owner: Owner, cache: CacheSpec, weights: WeightsPlan) -> Manifest:
+def cache_claim(owner: Owner, cache: CacheSpec, plan: Plan) -> Manifest:
     """The operator's own claim; goes with the GemmaDeployment."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": object_metadata(owner, cache_claim_name(owner, cache, weights), WEIGHTS),
-        "spec": _claim_spec(cache, weights),
+        "metadata": object_metadata(owner, cache_claim_name(owner, cache, plan), WEIGHTS),
+        "spec": _claim_spec(cache, plan),
     }
 
 
-def _claim_spec(cache: CacheSpec, weights: WeightsPlan) -> Manifest:
-    size = cache.size or format_bytes(_planned_bytes(weights.size_bytes))
+def _claim_spec(cache: CacheSpec, plan: Plan) -> Manifest:
+    size = cache.size or format_bytes(_planned_bytes(sum(weights.size_bytes for weights in plan.fetched)))
     spec: Manifest = {
         "accessModes": [cache.access_mode.value],
         "resources": {"requests": {"storage": size}},

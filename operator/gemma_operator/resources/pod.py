@@ -4,6 +4,7 @@ from gemma_operator.api.manifest import Manifest, Owner, short_name
 from gemma_operator.api.quantity import GIB, MIB, format_bytes, format_millicores
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.adapters import adapter_mounts, adapter_volumes, fetched_volume
 from gemma_operator.resources.containers import (
     claim_volume,
     container_basics,
@@ -13,11 +14,11 @@ from gemma_operator.resources.containers import (
     pod_basics,
     variable,
 )
+from gemma_operator.resources.egress import bundle_volumes
 from gemma_operator.resources.fetch import (
     GATEWAY_TEMPORARY_VOLUME,
     WEIGHTS_VOLUME,
-    is_fetched,
-    weights_container,
+    fetch_containers,
 )
 from gemma_operator.resources.layout import (
     ADMIN_PORT,
@@ -58,8 +59,6 @@ RUN_BYTES = MIB
 """One empty file."""
 CACHE_BYTES = 10 * GIB
 """Compiled kernels and graphs of vLLM and TensorRT-LLM."""
-WEIGHTS_SPARE_PARTS = 20
-"""A twentieth more than the files, for resume files and file system overhead."""
 
 _GPU_CACHES = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR")
 
@@ -67,20 +66,19 @@ _GPU_CACHES = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "TORCHIN
 def serving_pod(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
     """Spec of the pod template."""
     writers = [_repository(settings)]
-    if _fetches_itself(spec, plan):
-        writers.append(weights_container(plan, settings))
+    if spec.cache is None:
+        writers += fetch_containers(plan, settings)
     return {
         **pod_basics(short_name(owner.name), settings),
         "terminationGracePeriodSeconds": termination_grace_seconds(plan),
         "initContainers": writers,
         "containers": [_triton(plan, settings), _gateway(spec, plan, settings)],
-        "volumes": _volumes(owner, spec, plan),
+        "volumes": [
+            *_volumes(owner, spec, plan),
+            *(bundle_volumes(settings) if spec.cache is None and plan.fetched else ()),
+        ],
         **placement(owner, spec, plan, settings),
     }
-
-
-def _fetches_itself(spec: GemmaDeploymentSpec, plan: Plan) -> bool:
-    return spec.cache is None and is_fetched(plan.weights)
 
 
 def _repository(settings: OperatorSettings) -> Manifest:
@@ -126,6 +124,7 @@ def _triton(plan: Plan, settings: OperatorSettings) -> Manifest:
         mount("shm", SHARED_MEMORY_FOLDER),
         mount("run", RUN_FOLDER, read_only=True),
         mount("tmp", TEMPORARY_FOLDER),
+        *adapter_mounts(plan),
     ]
     if _compiles(plan):
         mounts.append(mount("cache", CACHE_FOLDER))
@@ -201,7 +200,7 @@ def _volumes(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> list[Manife
     ]
     if _compiles(plan):
         volumes.append(empty_volume("cache", CACHE_BYTES))
-    return [*volumes, *protection_volumes(spec)]
+    return [*volumes, *adapter_volumes(plan), *protection_volumes(spec)]
 
 
 def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Manifest:
@@ -209,8 +208,8 @@ def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Mani
     if weights.claim_name is not None:
         return claim_volume(WEIGHTS_VOLUME, weights.claim_name, read_only=True)
     if spec.cache is not None:
-        return claim_volume(WEIGHTS_VOLUME, cache_claim_name(owner, spec.cache, weights), read_only=True)
-    return empty_volume(WEIGHTS_VOLUME, weights.size_bytes + weights.size_bytes // WEIGHTS_SPARE_PARTS + MIB)
+        return claim_volume(WEIGHTS_VOLUME, cache_claim_name(owner, spec.cache, plan), read_only=True)
+    return fetched_volume(WEIGHTS_VOLUME, plan)
 
 
 def _compiles(plan: Plan) -> bool:

@@ -3,6 +3,7 @@
 from gemma_operator.api.manifest import Owner
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.adapters import adapter_paths, largest_rank
 from gemma_operator.resources.layout import weights_path
 from gemma_operator.resources.probes import REMOVAL_SECONDS
 from gemma_operator.resources.protection import access_config, safety_config
@@ -37,6 +38,8 @@ def runtime_config(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Runti
         modalities=list(plan.modalities),
         sampling=_sampling(plan.sampling),
         engine_arguments=plan.engine_arguments,
+        adapters=adapter_paths(plan),
+        adapter_rank=largest_rank(plan),
         access=access_config(spec),
         safety=safety_config(owner, spec),
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemma_operator.api.manifest import SERVING, Manifest
@@ -10,6 +10,7 @@ from gemma_operator.api.quantity import gib, parse_bytes
 from gemma_operator.api.reasons import Reason, reason_named
 
 WEIGHTS_CONTAINER = "weights"
+ADAPTER_CONTAINER_PREFIX = "weights-"
 
 _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -89,10 +90,33 @@ def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble
 
 
 def weights_fetch(pod: Manifest) -> FetchReport | None:
-    """The state of the container that fetches weights, or None if the pod has none or it never started."""
-    container = next((c for c in _container_statuses(pod) if c["name"] == WEIGHTS_CONTAINER), None)
-    if container is None:
+    """The state of the fetch, or None if the pod has none or it never started.
+
+    Adapters come first, one container each, the model's files last: the first that is not done counts.
+    """
+    fetchers = [container for container in _container_statuses(pod) if _fetches(container)]
+    if not fetchers:
         return None
+    reports = [_fetch_report(pod, container) for container in fetchers]
+    unfinished = next((index for index, report in enumerate(reports) if not report.is_done), len(reports) - 1)
+    if fetchers[unfinished]["name"] == WEIGHTS_CONTAINER:
+        return reports[unfinished]
+    return _of_adapter(fetchers[unfinished], reports[unfinished])
+
+
+def _fetches(container: Manifest) -> bool:
+    name: str = container["name"]
+    return name == WEIGHTS_CONTAINER or name.startswith(ADAPTER_CONTAINER_PREFIX)
+
+
+def _of_adapter(container: Manifest, report: FetchReport) -> FetchReport:
+    """Its failure says whose it is; revision and bytes in the status are the model's."""
+    name = container["name"].removeprefix(ADAPTER_CONTAINER_PREFIX)
+    failure = report.failure and replace(report.failure, message=f"adapter {name}: {report.failure.message}")
+    return replace(report, failure=failure, revision=None, bytes_done=None, bytes_total=None)
+
+
+def _fetch_report(pod: Manifest, container: Manifest) -> FetchReport:
     state = container.get("state") or {}
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     report = _report(ended) if ended is not None else {}
@@ -115,10 +139,7 @@ def weights_fetch(pod: Manifest) -> FetchReport | None:
 
 def _failed_to_fetch(pod: Manifest, container: Manifest) -> bool:
     """Whether the container's failure is one of the weights, which their own condition tells."""
-    if container["name"] != WEIGHTS_CONTAINER:
-        return False
-    report = weights_fetch(pod)
-    return report is not None and report.failure is not None
+    return _fetches(container) and _fetch_report(pod, container).failure is not None
 
 
 def last_line(text: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, WeightsStatus
-from gemma_operator.planning.plan import Plan, WeightsPlan
+from gemma_operator.planning.plan import Plan
 from gemma_operator.status.observed import JobState, Observed
 from gemma_operator.status.pods import FetchReport, Trouble
 from gemma_operator.status.verdict import Verdict
@@ -18,19 +18,19 @@ _WAITING_REASONS = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_UNAVAILABLE, R
 def weights_verdict(spec: GemmaDeploymentSpec, plan: Plan, observed: Observed, now: str) -> Verdict:
     """Judge the weights: from the Job when there is a cache, from the pods when they fetch for themselves."""
     weights = plan.weights
-    if weights.repository is None:
+    if not plan.fetched:
         message = f"claim {weights.claim_name} is used as it is; nothing is fetched"
         return Verdict.true(Reason.WEIGHTS_READY, message)
     if spec.cache is None:
-        return _of_pods(weights, observed, now)
-    return _of_job(weights, observed, now)
+        return _of_pods(plan, observed, now)
+    return _of_job(plan, observed, now)
 
 
 def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | None) -> WeightsStatus:
     """Source, resolved revision and bytes; what a pod reported is kept after the pod is gone."""
     weights = plan.weights
     source = weights.repository or f"claim {weights.claim_name}"
-    report = _latest_report(weights, observed)
+    report = _latest_report(plan, observed)
     if report is None or report.revision is None:
         is_same = previous is not None and previous.source == source
         return (
@@ -46,12 +46,12 @@ def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | Non
     )
 
 
-def _of_job(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
-    job = _job_of(weights, observed)
+def _of_job(plan: Plan, observed: Observed, now: str) -> Verdict:
+    job = _job_of(plan, observed)
     if job is None:
         return Verdict.false(Reason.WEIGHTS_PENDING, "the Job that fetches the weights is yet to be made")
     if job.is_complete:
-        return Verdict.true(Reason.WEIGHTS_READY, f"{_source(weights)} is verified in claim {job.claim_name}")
+        return Verdict.true(Reason.WEIGHTS_READY, f"{_source(plan)} is verified in claim {job.claim_name}")
     failure = _standing_failure(job.fetch, now)
     if failure is not None:
         return Verdict.false(failure.reason, failure.message)
@@ -59,7 +59,7 @@ def _of_job(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
         return Verdict.false(Reason.FETCH_FAILED, f"Job {job.name} has given up: {job.failure}")
     if job.fetch is not None and (job.fetch.is_done or job.fetch.is_running):
         progress = "is verified; Job {} is finishing" if job.fetch.is_done else "is being fetched by Job {}"
-        return Verdict.false(Reason.FETCHING, f"{_source(weights)} {progress.format(job.name)}")
+        return Verdict.false(Reason.FETCHING, f"{_source(plan)} {progress.format(job.name)}")
     return _waiting_job(job, observed)
 
 
@@ -73,16 +73,16 @@ def _waiting_job(job: JobState, observed: Observed) -> Verdict:
     return Verdict.false(Reason.WEIGHTS_PENDING, f"Job {job.name} is starting")
 
 
-def _of_pods(weights: WeightsPlan, observed: Observed, now: str) -> Verdict:
+def _of_pods(plan: Plan, observed: Observed, now: str) -> Verdict:
     reports = [pod.fetch for pod in observed.pods if pod.is_current and not pod.is_terminating]
     failures = [failure for failure in (_standing_failure(report, now) for report in reports) if failure]
     if failures:
         return Verdict.false(failures[0].reason, failures[0].message)
     if any(report is not None and report.is_done for report in reports):
-        return Verdict.true(Reason.FETCHED_BY_PODS, f"every pod fetches its own copy of {_source(weights)}")
+        return Verdict.true(Reason.FETCHED_BY_PODS, f"every pod fetches its own copy of {_source(plan)}")
     if any(report is not None and report.is_running for report in reports):
-        return Verdict.false(Reason.FETCHING, f"pods fetch {_source(weights)}")
-    return Verdict.unknown(Reason.WAITING, f"no pod has begun to fetch {_source(weights)}")
+        return Verdict.false(Reason.FETCHING, f"pods fetch {_source(plan)}")
+    return Verdict.unknown(Reason.WAITING, f"no pod has begun to fetch {_source(plan)}")
 
 
 def _standing_failure(report: FetchReport | None, now: str) -> Trouble | None:
@@ -95,18 +95,21 @@ def _standing_failure(report: FetchReport | None, now: str) -> Trouble | None:
     return report.failure
 
 
-def _latest_report(weights: WeightsPlan, observed: Observed) -> FetchReport | None:
-    job = _job_of(weights, observed)
+def _latest_report(plan: Plan, observed: Observed) -> FetchReport | None:
+    job = _job_of(plan, observed)
     if job is not None:
         return job.fetch
     reports = (pod.fetch for pod in observed.pods if pod.is_current)
     return next((report for report in reports if report is not None and report.revision is not None), None)
 
 
-def _job_of(weights: WeightsPlan, observed: Observed) -> JobState | None:
-    jobs = [job for job in observed.jobs if job.key == weights.key]
+def _job_of(plan: Plan, observed: Observed) -> JobState | None:
+    jobs = [job for job in observed.jobs if job.key == plan.fetched_key]
     return max(jobs, key=lambda job: (job.created, job.name), default=None)
 
 
-def _source(weights: WeightsPlan) -> str:
-    return f"{weights.repository} at {weights.revision or 'main'}"
+def _source(plan: Plan) -> str:
+    names = [f"adapter {adapter.name}" for adapter in plan.adapters if adapter.weights.repository is not None]
+    if plan.weights.repository is not None:
+        names.insert(0, f"{plan.weights.repository} at {plan.weights.revision or 'main'}")
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

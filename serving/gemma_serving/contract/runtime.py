@@ -85,7 +85,11 @@ class RuntimeConfig(Message):
     engine_arguments: dict[str, Any] = field(default_factory=dict)
     """Passed to the engine as they are; rendered by the planner for the exact engine version."""
     adapters: dict[str, str] = field(default_factory=dict)
-    """LoRA adapters loaded at start: name to path inside the pod (a PEFT folder, or a GGUF for llama.cpp)."""
+    """LoRA adapters loaded at start: name to path inside the pod, of a PEFT folder.
+
+    For llama.cpp of a GGUF file, or of a folder that holds one."""
+    adapter_rank: int | None = None
+    """Largest rank that memory is planned for; None: what the adapters themselves have."""
     access: AccessConfig | None = None
     """None: anybody may ask."""
     safety: SafetyConfig | None = None

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
+
+from gemma_serving.contract import RuntimeConfig
 
 PEFT_CONFIG = "adapter_config.json"
 
 
-def largest_rank(adapters: Mapping[str, str]) -> int:
-    """Return the largest rank `r` among PEFT folders (name to path).
+def planned_rank(config: RuntimeConfig) -> int:
+    """Return the rank that the engine is to reserve memory for.
 
-    Raises ValueError for a folder that is none, with the reason.
+    Raises ValueError for an adapter whose rank is larger: memory was planned without it.
     """
-    ranks = []
-    for name, path in adapters.items():
-        file = Path(path) / PEFT_CONFIG
-        try:
-            ranks.append(int(json.loads(file.read_text())["r"]))
-        except OSError as error:
+    ranks = {name: rank_of(name, path) for name, path in sorted(config.adapters.items())}
+    planned = config.adapter_rank or max(ranks.values())
+    for name, rank in ranks.items():
+        if rank > planned:
             raise ValueError(
-                f"adapter {name!r}: {path} is no PEFT folder: {PEFT_CONFIG}: {error.strerror}"
-            ) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"adapter {name!r}: {file} names no rank `r`: {error}") from error
-    return max(ranks)
+                f"adapter {name!r} has rank {rank} and memory is planned for {planned}: set its rank in "
+                f"model.adapters to {rank}"
+            )
+    return planned
+
+
+def rank_of(name: str, path: str) -> int:
+    """Return the rank `r` of one PEFT folder; ValueError says why it is none."""
+    file = Path(path) / PEFT_CONFIG
+    try:
+        return int(json.loads(file.read_text())["r"])
+    except OSError as error:
+        raise ValueError(
+            f"adapter {name!r}: {path} is no PEFT folder: {PEFT_CONFIG}: {error.strerror}"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"adapter {name!r}: {file} names no rank `r`: {error}") from error

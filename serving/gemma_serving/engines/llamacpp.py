@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from gemma_serving.engines.llamacpp_translation import (
     probe_body,
     slot_context,
 )
+from gemma_serving.engines.lora_gguf import gguf_of
 from gemma_serving.engines.protocol import EngineFailureError
 from gemma_serving.engines.slots import SlotQueue
 from gemma_serving.engines.validation import answer_budget
@@ -130,9 +132,8 @@ class LlamaCppEngine(EngineBase):
     async def load(self, config: RuntimeConfig) -> None:
         """Load the GGUF file; FileNotFoundError, ValueError or RuntimeError say what is wrong."""
         family(config.family)
-        for path in (config.weights_path, *config.adapters.values()):
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"llama.cpp needs a GGUF file; there is none at {path}")
+        if not Path(config.weights_path).is_file():
+            raise FileNotFoundError(f"llama.cpp needs a GGUF file; there is none at {config.weights_path}")
         os.environ["LLAMA_MEDIA_MARKER"] = MEDIA_MARKER
         self._folder = Path(tempfile.mkdtemp(prefix="gemma-llamacpp-"))
         socket_path = self._folder / "llama.sock"
@@ -142,6 +143,11 @@ class LlamaCppEngine(EngineBase):
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="llamacpp")
         self._tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix="tokenize")
         try:
+            adapters = {
+                name: str(gguf_of(Path(path), config.family, self._folder, name))
+                for name, path in config.adapters.items()
+            }
+            config = replace(config, adapters=adapters)
             self._server = await asyncio.to_thread(_start, config, socket_path, self._key)
         except BaseException:
             await self.close()

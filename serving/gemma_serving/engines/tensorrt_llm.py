@@ -24,7 +24,7 @@ from gemma_serving.contract import (
     TokenLogprob,
     TopLogprob,
 )
-from gemma_serving.engines.adapters import largest_rank
+from gemma_serving.engines.adapters import planned_rank
 from gemma_serving.engines.arguments import check_arguments
 from gemma_serving.engines.families import family, media_kinds, with_one_bos, without_bos
 from gemma_serving.engines.generation import Ending, EngineBase, Generation
@@ -72,7 +72,7 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
         defaults["enable_lora"] = True
         defaults["lora_config"] = {
             "lora_dir": [config.adapters[name] for name in sorted(config.adapters)],
-            "max_lora_rank": largest_rank(config.adapters),
+            "max_lora_rank": planned_rank(config),
             "max_loras": len(config.adapters),
             "max_cpu_loras": len(config.adapters),
         }

@@ -29,7 +29,7 @@ from gemma_serving.contract import (
     TokenLogprob,
     TopLogprob,
 )
-from gemma_serving.engines.adapters import largest_rank
+from gemma_serving.engines.adapters import planned_rank
 from gemma_serving.engines.arguments import check_arguments
 from gemma_serving.engines.families import family, media_kinds, with_one_bos, without_bos
 from gemma_serving.engines.generation import Ending, EngineBase, Generation
@@ -72,7 +72,7 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
 
 def _lora_rank(config: RuntimeConfig) -> int:
     """Return the smallest max_lora_rank that vLLM accepts and that holds every adapter."""
-    rank = largest_rank(config.adapters)
+    rank = planned_rank(config)
     for allowed in LORA_RANKS:
         if allowed >= rank:
             return allowed

@@ -9,6 +9,8 @@ from gemma_operator.api.base import API_VERSION, KIND
 from gemma_operator.api.read import SpecError, read_spec
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 
+ADAPTER = {"name": "legal", "source": {"huggingFace": {"repository": "team/legal"}}}
+
 
 def resource(spec: Any) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "x"}, "spec": spec}
@@ -68,6 +70,8 @@ def test_four_lines_are_enough() -> None:
             },
             "need no cache",
         ),
+        ({"model": {"variant": "v", "adapters": [ADAPTER, ADAPTER]}}, "no two may share one"),
+        ({"model": {"variant": "v", "adapters": [{**ADAPTER, "name": "a:b"}]}}, "spec.model.adapters"),
     ],
 )
 def test_a_bad_spec_is_answered_with_field_and_reason(spec: Any, words: str) -> None:

@@ -63,6 +63,7 @@ EDITS = [
         model__precision="Q8_0",
         model__optimization="Performance",
         model__contextLength=2048,
+        model__adapters=[{"name": "legal", "source": {"huggingFace": {"repository": "team/legal"}}}],
         model__source__huggingFace__repository="team/gemma-3-270m",
         model__source__huggingFace__revision="v2",
         model__source__huggingFace__endpoint="http://mirror.example",

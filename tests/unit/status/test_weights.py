@@ -7,7 +7,7 @@ import pytest
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import ConditionStatus, WeightsStatus
-from gemma_operator.planning.plan import Plan
+from gemma_operator.planning.plan import AdapterPlan, Plan
 from gemma_operator.status.observed import observe
 from gemma_operator.status.verdict import Verdict
 from gemma_operator.status.weights import weights_status, weights_verdict
@@ -206,3 +206,34 @@ def test_times_are_compared_as_times() -> None:
     children = (job(), job_pod(running("weights", since=EARLIER, last=end(1, TOKEN))))
     assert with_cache(*children, now="2026-11-25T02:00:29Z").reason is Reason.TOKEN_REQUIRED
     assert with_cache(*children, now="2026-11-25T02:00:30Z").reason is Reason.FETCHING
+
+
+ADAPTED = replace(
+    CPU_PLAN,
+    adapters=(AdapterPlan("polite", replace(CPU_PLAN.weights, repository="team/polite"), 16),),
+)
+
+
+def adapted(*init: Manifest) -> tuple[Verdict, WeightsStatus]:
+    children = [deployment(), replica_set(), pod("assistant-new-0", init=list(init))]
+    observed = observe(OWNER, children)
+    return weights_verdict(spec_of(), ADAPTED, observed, NOW), weights_status(ADAPTED, observed, None)
+
+
+def test_adapter_that_cannot_be_fetched_is_named() -> None:
+    verdict, status = adapted(
+        waiting("weights-polite", "CrashLoopBackOff", last=end(1, TOKEN)),
+        waiting("weights", "PodInitializing"),
+    )
+    assert verdict.reason is Reason.TOKEN_REQUIRED
+    assert verdict.message.startswith("adapter polite: ")
+    assert status.revision == COMMIT
+
+
+def test_fetch_is_over_when_the_model_and_its_adapters_are_there() -> None:
+    half, _ = adapted(ended("weights-polite", 0, DONE), running("weights"))
+    whole, status = adapted(ended("weights-polite", 0, DONE), ended("weights", 0, DONE))
+    assert (half.reason, whole.reason) == (Reason.FETCHING, Reason.FETCHED_BY_PODS)
+    assert "google/gemma-3-270m" in whole.message
+    assert "adapter polite" in whole.message
+    assert status.bytes_done == 253113024

@@ -10,6 +10,7 @@ from gemma_operator.api.v1alpha1.rollout import RolloutSpec, Strategy, UpgradePo
 from gemma_operator.api.v1alpha1.safety import SafetySpec
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
+    AdapterSpec,
     CacheSpec,
     CapacitySpec,
     EngineName,
@@ -38,6 +39,7 @@ from gemma_operator.api.v1alpha1.status import (
 __all__ = [
     "AccessMode",
     "AccessSpec",
+    "AdapterSpec",
     "CacheSpec",
     "CapacitySpec",
     "Condition",

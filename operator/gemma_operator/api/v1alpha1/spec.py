@@ -21,6 +21,7 @@ _CPU_COUNT = "count is the number of accelerators: leave it out with accelerator
 _TWO_CHOICES = "accelerator names one and candidates several: leave one of the two out"
 _CLASS_CHOOSES = "computeClass chooses the nodes: leave nodeSelector and spot out"
 _CLAIM_EXISTS = "claimName names an existing claim: storageClassName and size describe a new one"
+_ADAPTERS_DIFFER = "adapters are told apart by name: no two may share one"
 _NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
 
 
@@ -140,8 +141,28 @@ class ModelSource(ApiModel):
         )
 
 
+class AdapterSpec(ApiModel):
+    """A LoRA adapter: a folder as PEFT and TRL write it, served beside the model as `NAME:adapter`."""
+
+    name: Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    """Requests name the model `NAME:name` to use it."""
+    source: ModelSource
+    """Where `adapter_config.json` and `adapter_model.safetensors` come from."""
+    rank: Annotated[int, Field(ge=1, le=512)] = Field(default=16)
+    """Rank (`r` in adapter_config.json) that memory is planned for; an adapter of a larger one is refused."""
+
+
 class ModelSpec(ApiModel):
     """Which Gemma, in which form."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.adapters) || self.adapters.all(a, self.adapters.exists_one(b, b.name == a.name))",
+                _ADAPTERS_DIFFER,
+            )
+        )
+    )
 
     variant: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     """Catalogue key such as `gemma-3-4b-it`. `gemma-operator plan --matrix` lists them."""
@@ -153,6 +174,13 @@ class ModelSpec(ApiModel):
     """Tokens of prompt plus answer. Default: 8192, or the variant's maximum when that is less."""
     source: ModelSource | None = Field(default=None)
     """Where the weights come from. Default: the catalogue's repository at its pinned revision."""
+    adapters: Annotated[list[AdapterSpec], Field(max_length=16)] = Field(default=[])
+    """LoRA adapters, loaded at start. Requests name one as the model `NAME:adapter`."""
+
+    @model_validator(mode="after")
+    def _names_adapters_once(self) -> Self:
+        names = [adapter.name for adapter in self.adapters]
+        return _check(self, len(set(names)) == len(names), _ADAPTERS_DIFFER)
 
 
 class EngineSpec(ApiModel):

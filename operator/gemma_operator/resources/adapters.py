@@ -1,0 +1,60 @@
+"""LoRA adapters inside the serving pod: where they are mounted, and what runtime.json says of them."""
+
+from gemma_operator.api.manifest import Manifest
+from gemma_operator.api.quantity import MIB
+from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.containers import claim_volume, empty_volume, mount
+from gemma_operator.resources.fetch import ADAPTERS_VOLUME, fetch_volume, is_fetched
+from gemma_operator.resources.layout import adapter_claim_folder, adapter_path, fetch_target
+
+SPARE_PARTS = 20
+"""A twentieth more than the files, for resume files and file system overhead."""
+
+
+def adapter_paths(plan: Plan) -> dict[str, str]:
+    """Name to path inside the pod."""
+    return {adapter.name: adapter_path(plan, adapter) for adapter in plan.adapters}
+
+
+def largest_rank(plan: Plan) -> int | None:
+    """The rank that memory is planned for; None without adapters."""
+    return max((adapter.rank for adapter in plan.adapters), default=None)
+
+
+def adapter_mounts(plan: Plan) -> list[Manifest]:
+    """Mounts of the engine's container beside that of the model's own files."""
+    mounts = []
+    if _have_their_own_volume(plan):
+        mounts.append(mount(ADAPTERS_VOLUME, fetch_target(plan), read_only=True))
+    for adapter in plan.adapters:
+        if adapter.weights.claim_name is not None:
+            folder = adapter_claim_folder(adapter)
+            mounts.append(mount(_claim_volume_name(adapter.name), folder, read_only=True))
+    return mounts
+
+
+def adapter_volumes(plan: Plan) -> list[Manifest]:
+    """Volumes of adapters: their claims, and one for those that pods fetch beside a model in a claim."""
+    volumes = []
+    if _have_their_own_volume(plan):
+        volumes.append(fetched_volume(ADAPTERS_VOLUME, plan))
+    for adapter in plan.adapters:
+        claim = adapter.weights.claim_name
+        if claim is not None:
+            volumes.append(claim_volume(_claim_volume_name(adapter.name), claim, read_only=True))
+    return volumes
+
+
+def fetched_volume(name: str, plan: Plan) -> Manifest:
+    """A scratch volume for everything that the pod fetches."""
+    size = sum(weights.size_bytes for weights in plan.fetched)
+    return empty_volume(name, size + size // SPARE_PARTS + MIB)
+
+
+def _have_their_own_volume(plan: Plan) -> bool:
+    fetched = any(is_fetched(adapter.weights) for adapter in plan.adapters)
+    return fetched and fetch_volume(plan) == ADAPTERS_VOLUME
+
+
+def _claim_volume_name(adapter: str) -> str:
+    return f"adapter-{adapter}"

@@ -1,0 +1,126 @@
+"""LoRA adapters in the rendered objects."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gemma_operator.planning.plan import AdapterPlan, Plan
+from gemma_operator.resources.desired import desired_objects
+from gemma_operator.settings import parse_settings
+from support.plans import CLAIM_WEIGHTS, COMMIT, GPU_PLAN, HUB_WEIGHTS, OWNER, spec_of
+
+SETTINGS = parse_settings("")
+FETCHED = AdapterPlan(
+    "polite",
+    replace(
+        HUB_WEIGHTS,
+        repository="team/polite",
+        revision=None,
+        endpoint="http://mirror:8081",
+        token_secret_name="team",
+        token_secret_key="token",
+        files=("adapter_config.json",),
+        entry=".",
+        size_bytes=10_000_000,
+    ),
+    rank=8,
+)
+MOUNTED = AdapterPlan("maths", replace(CLAIM_WEIGHTS, claim_name="tuned", claim_path="maths/last"), rank=16)
+
+
+def rendered(plan: Plan, **fields: Any) -> dict[str, dict[str, Any]]:
+    return {m["kind"]: m for m in desired_objects(OWNER, spec_of(**fields), plan, SETTINGS)}
+
+
+def runtime(objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return dict(json.loads(objects["ConfigMap"]["data"]["runtime.json"]))
+
+
+def pod(objects: dict[str, dict[str, Any]], kind: str = "Deployment") -> dict[str, Any]:
+    return dict(objects[kind]["spec"]["template"]["spec"])
+
+
+def mounts(container: dict[str, Any]) -> dict[str, str]:
+    return {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+
+
+def with_adapters(*adapters: AdapterPlan, plan: Plan = GPU_PLAN) -> Plan:
+    return replace(plan, adapters=adapters)
+
+
+def test_engine_finds_each_adapter_where_the_pod_has_it() -> None:
+    config = runtime(rendered(with_adapters(MOUNTED, FETCHED)))
+    assert config["adapters"] == {
+        "polite": "/weights/team--polite/main",
+        "maths": "/adapters/maths/maths/last",
+    }
+    assert config["adapter_rank"] == 16
+
+
+def test_adapters_are_fetched_before_the_model_each_with_its_own_token_and_hub() -> None:
+    objects = rendered(with_adapters(FETCHED))
+    containers = pod(objects)["initContainers"]
+    assert [c["name"] for c in containers] == ["repository", "weights-polite", "weights"]
+    adapter = containers[1]
+    assert "--endpoint=http://mirror:8081" in adapter["args"]
+    assert adapter["env"][-1]["valueFrom"]["secretKeyRef"]["name"] == "team"
+    ports = [p["port"] for rule in objects["NetworkPolicy"]["spec"]["egress"] for p in rule["ports"]]
+    assert {443, 8081} <= set(ports)
+
+
+def test_job_fetches_adapters_into_the_same_claim_and_is_another_job() -> None:
+    alone, both = rendered(GPU_PLAN, cache={}), rendered(with_adapters(FETCHED), cache={})
+    job = pod(both, "Job")
+    assert [c["name"] for c in (*job["initContainers"], *job["containers"])] == ["weights-polite", "weights"]
+    assert "initContainers" not in pod(alone, "Job")
+    labels = [o["Job"]["metadata"]["labels"]["serving.gemma-operator.dev/weights"] for o in (alone, both)]
+    assert labels[0] != labels[1]
+    assert [c["name"] for c in pod(both)["initContainers"]] == ["repository"]
+
+
+@pytest.mark.parametrize(("mode", "claims"), [("ReadWriteOnce", 2), ("ReadWriteMany", 1)])
+def test_new_adapter_gets_a_new_claim_only_where_the_old_one_is_bound_to_a_node(
+    mode: str, claims: int
+) -> None:
+    cache = {"accessMode": mode, "size": "100Gi"}
+    names = {
+        rendered(plan, cache=cache)["PersistentVolumeClaim"]["metadata"]["name"]
+        for plan in (GPU_PLAN, with_adapters(FETCHED))
+    }
+    assert len(names) == claims
+
+
+def test_adapter_from_a_claim_is_mounted_read_only_and_not_fetched() -> None:
+    spec = pod(rendered(with_adapters(MOUNTED)))
+    triton = next(c for c in spec["containers"] if c["name"] == "triton")
+    assert mounts(triton)["/adapters/maths"] == "adapter-maths"
+    volume = next(v for v in spec["volumes"] if v["name"] == "adapter-maths")
+    assert volume["persistentVolumeClaim"] == {"claimName": "tuned", "readOnly": True}
+    assert [c["name"] for c in spec["initContainers"]] == ["repository", "weights"]
+
+
+def test_adapter_fetched_beside_a_model_in_a_claim_has_a_volume_of_its_own() -> None:
+    plan = with_adapters(FETCHED, plan=replace(GPU_PLAN, weights=CLAIM_WEIGHTS))
+    objects = rendered(plan)
+    spec = pod(objects)
+    fetcher = spec["initContainers"][-1]
+    triton = next(c for c in spec["containers"] if c["name"] == "triton")
+    assert (fetcher["name"], mounts(fetcher)["/adapters"]) == ("weights-polite", "adapters")
+    assert mounts(triton)["/adapters"] == "adapters"
+    assert runtime(objects)["adapters"] == {"polite": "/adapters/team--polite/main"}
+
+
+def test_plan_without_adapters_renders_as_if_there_were_no_such_thing() -> None:
+    objects = rendered(GPU_PLAN)
+    assert runtime(objects)["adapters"] == {}
+    assert "adapter_rank" not in runtime(objects)
+    assert "adapter" not in json.dumps(objects["Deployment"])
+
+
+def test_identity_of_what_is_fetched_knows_the_adapters_revision() -> None:
+    moved = replace(FETCHED, weights=replace(FETCHED.weights, revision=COMMIT))
+    keys = {GPU_PLAN.fetched_key, with_adapters(FETCHED).fetched_key, with_adapters(moved).fetched_key}
+    assert len(keys) == 3
+    assert GPU_PLAN.fetched_key == GPU_PLAN.weights.key
