@@ -96,7 +96,7 @@ lock: venv ## Re-lock every dependency with hashes
 
 .PHONY: docs docs-serve audit release
 docs: venv ## The documentation as a site in build/site; a broken link fails
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-serve: venv ## The same at http://127.0.0.1:8000, rebuilt as files change
 	$(BIN)/mkdocs serve
