@@ -12,6 +12,9 @@ DEFAULT_REGISTRY = "localhost/gemma-operator"
 Image = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")]
 """Image reference, with tag or digest."""
 
+CollectorUrl = Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[^\s/:]+:[0-9]{1,5}$")]
+"""Scheme, host and port; without TLS only as `http`."""
+
 
 class SettingsError(ValueError):
     """The settings cannot be used; the text names file, field and reason."""
@@ -117,6 +120,15 @@ class EgressSettings(Settings):
     """Authorities to trust in place of the public ones."""
 
 
+class TracingSettings(Settings):
+    """Spans of requests, from the gateways of all endpoints to one collector."""
+
+    endpoint: CollectorUrl | None = Field(default=None)
+    """Takes OTLP over gRPC, such as `http://otel-collector.monitoring:4317`. Default: no spans."""
+    sample_percent: Annotated[float, Field(ge=0, le=100)] = Field(default=10)
+    """Of requests that bring no trace context. A caller's decision to sample or not is followed."""
+
+
 class RolloutSettings(Settings):
     """How the fleet's pods are replaced."""
 
@@ -163,6 +175,8 @@ class OperatorSettings(Settings):
     """How the fleet's pods are replaced."""
     network_policy: NetworkPolicySettings = Field(default=NetworkPolicySettings())
     """Isolation of serving pods."""
+    tracing: TracingSettings = Field(default=TracingSettings())
+    """Spans of requests."""
     accelerator_order: tuple[str, ...] = Field(default=())
     """Preference among accelerators of equal or unknown price. Default: the catalogue's order."""
 

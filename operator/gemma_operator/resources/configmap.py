@@ -7,24 +7,27 @@ from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.layout import CONFIG_KEY, config_name, object_metadata
 from gemma_operator.resources.runtime import runtime_config
+from gemma_operator.settings import OperatorSettings
 from gemma_serving.contract import LIVE_FIELDS
 
 
-def runtime_config_map(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Manifest:
+def runtime_config_map(
+    owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings
+) -> Manifest:
     """`NAME-runtime`: what the pods are to serve, and how."""
     metadata = object_metadata(owner, config_name(owner), SERVING)
-    metadata["annotations"] = {CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan)}
+    metadata["annotations"] = {CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan, settings)}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata,
-        "data": {CONFIG_KEY: _text(_content(owner, spec, plan))},
+        "data": {CONFIG_KEY: _text(_content(owner, spec, plan, settings))},
     }
 
 
-def config_hash(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> str:
+def config_hash(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> str:
     """Hash of what in runtime.json takes new pods; running gateways take up the rest."""
-    content = _content(owner, spec, plan)
+    content = _content(owner, spec, plan, settings)
     return content_hash({name: value for name, value in content.items() if name not in LIVE_FIELDS})
 
 
@@ -46,6 +49,6 @@ def _text(content: Manifest) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _content(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Manifest:
-    content: Manifest = json.loads(runtime_config(owner, spec, plan).to_json())
+def _content(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
+    content: Manifest = json.loads(runtime_config(owner, spec, plan, settings).to_json())
     return content

@@ -58,7 +58,7 @@ def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Ope
         "metadata": {
             "labels": labels_for(owner, SERVING),
             "annotations": {
-                CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan),
+                CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan, settings),
                 "kubectl.kubernetes.io/default-container": "gateway",
                 **scrape_annotations(),
             },

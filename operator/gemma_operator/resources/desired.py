@@ -23,7 +23,7 @@ def desired_objects(
         service_account(owner),
         *_network_policies(owner, spec, plan, settings),
         *_weights_objects(owner, spec, plan, settings),
-        runtime_config_map(owner, spec, plan),
+        runtime_config_map(owner, spec, plan, settings),
         service(owner),
         *((pod_disruption_budget(owner),) if desired_replicas(spec) > 1 else ()),
         deployment(owner, spec, plan, settings),

@@ -7,6 +7,8 @@ from gemma_operator.resources.adapters import adapter_paths, largest_rank
 from gemma_operator.resources.layout import weights_path
 from gemma_operator.resources.probes import REMOVAL_SECONDS
 from gemma_operator.resources.protection import access_config, safety_config
+from gemma_operator.resources.tracing import tracing_config
+from gemma_operator.settings import OperatorSettings
 from gemma_serving.contract import EngineKind, RuntimeConfig, SamplingDefaults
 
 _ENGINE_KINDS = {
@@ -16,7 +18,9 @@ _ENGINE_KINDS = {
 }
 
 
-def runtime_config(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> RuntimeConfig:
+def runtime_config(
+    owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings
+) -> RuntimeConfig:
     """Everything a serving pod needs to know."""
     return RuntimeConfig(
         model=owner.name,
@@ -42,6 +46,7 @@ def runtime_config(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Runti
         adapter_rank=largest_rank(plan),
         access=access_config(spec),
         safety=safety_config(owner, spec),
+        tracing=tracing_config(settings),
     )
 
 
