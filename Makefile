@@ -33,10 +33,10 @@ demo-down: venv ## Remove everything that `make demo` started
 test: check test-cluster ## Everything that proves the project
 
 test-unit: venv ## Tests that need no cluster and no Triton
-	$(BIN)/pytest -q -m "not cluster and not triton and not vllm"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not cluster and not triton and not vllm"
 
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
-	$(BIN)/pytest -q -m "cluster or triton"
+	$(BIN)/pytest -q -n 3 --dist loadgroup -m "cluster or triton"
 
 test-vllm: venv ## The vLLM adapter and the KV sizes against real vLLM on CPU (7 GB, cached)
 	$(BIN)/pytest -q -m vllm

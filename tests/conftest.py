@@ -1,5 +1,21 @@
+from pathlib import Path
+
 import pytest
+
+SHARED = {"apiserver": "control-plane", "faults": "control-plane"}
+"""Rooms that use one cluster; every other room has its own."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under `-n … --dist loadgroup` a cluster or a Triton is made once, and used by one worker. Last, when every
+    room has marked its tests."""
+    here = Path(__file__).parent
+    for item in items:
+        if {"cluster", "triton"} & {marker.name for marker in item.iter_markers()}:
+            room = item.path.relative_to(here).parts[0]
+            item.add_marker(pytest.mark.xdist_group(SHARED.get(room, room)))

@@ -4,6 +4,7 @@ Pods stay Pending, because the only node is tainted: tested is what the operator
 `DEVCLUSTER_KEEP=1` leaves the cluster up for the next run.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -88,10 +89,11 @@ def kubectl(control_plane: Cluster) -> Kubectl:
 
 @pytest.fixture
 def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
+    name = f"{readable}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:6]}"
     kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
     yield name
-    kubectl.run("delete", "namespace", name, "--timeout=120s")
+    kubectl.run("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Whatever fails on the way, the end is the one of an undisturbed run. `FAULT_PLANS`: how many are tried."""
 
+import hashlib
 import json
 import os
 import random
@@ -32,10 +33,11 @@ KILLS = (WriteFault.KILL_BEFORE, WriteFault.KILL_AFTER)
 
 @pytest.fixture
 def namespace(control_plane: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
+    name = f"{readable}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:6]}"
     control_plane.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
     yield name
-    control_plane.kubectl.run("delete", "namespace", name, "--timeout=180s")
+    control_plane.kubectl.run("delete", "namespace", name, "--wait=false")
 
 
 async def reference(fleet: Fleet) -> State:
