@@ -12,8 +12,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `-n … --dist loadgroup` a cluster or a Triton is made once, and used by one worker. Last, when every
-    room has marked its tests."""
+    """Under `-n … --dist loadgroup` a cluster or a Triton is made once, and used by one worker.
+
+    Comes last, when every room has marked its tests.
+    """
     here = Path(__file__).parent
     for item in items:
         if {"cluster", "triton"} & {marker.name for marker in item.iter_markers()}:
