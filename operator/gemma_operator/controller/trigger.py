@@ -24,16 +24,22 @@ class Trigger:
         key = object_key(resource)
         if is_deleted:
             self._index.discard(key, int(resource["metadata"]["resourceVersion"]))
+            # Its series end with this look; one that was refused has no children whose end would cause it.
+            self._queue.add(key)
         elif self._index.put(resource):
             self._queue.add(key, urgent=is_edited(resource))
 
     def changed(self, kind: Kind, owner: ObjectKey | None) -> None:
         """An object that belongs to a GemmaDeployment changed, or a node did."""
         if kind is NODE:
-            for key in self._index.keys(KIND):
-                self._queue.add(key, INVENTORY_SECONDS)
+            self.all_changed()
         elif owner is not None:
             self._queue.add(owner, SETTLE_SECONDS)
+
+    def all_changed(self) -> None:
+        """Something that all depend on changed."""
+        for key in self._index.keys(KIND):
+            self._queue.add(key, INVENTORY_SECONDS)
 
 
 def is_edited(resource: Manifest) -> bool:
