@@ -8,7 +8,19 @@ from importlib.util import find_spec
 
 from gemma_operator import __version__
 
-COMMANDS = ("run", "plan", "recommend", "explain", "render", "diff", "top", "report", "crd", "doctor")
+COMMANDS = (
+    "run",
+    "plan",
+    "recommend",
+    "explain",
+    "render",
+    "diff",
+    "top",
+    "status",
+    "report",
+    "crd",
+    "doctor",
+)
 """Each is a module of the `cli` room with `register(subparsers)`, which sets `run(args) -> exit code`."""
 
 

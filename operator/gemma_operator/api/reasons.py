@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """No machine has that many, or the model cannot be split that many ways."""
     INVALID_SPEC = "InvalidSpec"
     """The stored spec does not match the schema of this operator version."""
+    CRD_OUTDATED = "CrdOutdated"
+    """The installed CRD is older than the operator and drops fields that protect endpoints."""
     TOKEN_REQUIRED = "TokenRequired"
     """The repository is gated and no token is given."""
 

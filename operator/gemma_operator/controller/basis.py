@@ -1,6 +1,7 @@
 """What decisions rest on beside the spec: settings, catalogue, and the nodes that there are."""
 
 from gemma_operator.api.manifest import Manifest
+from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.catalog import Catalog
 from gemma_operator.controller.turns import Turns
@@ -20,9 +21,20 @@ class Basis:
         self._nodes: tuple[Manifest, ...] = ()
         self._inventory = Inventory()
         self.turns = Turns(settings.rollout.max_automatic_rollouts)
+        self.unserved: tuple[str, ...] = ()
+        """Fields that protect endpoints and that the installed CRD drops."""
 
     def plan(self, spec: GemmaDeploymentSpec, nodes: tuple[Manifest, ...]) -> Plan | Refusal:
         """The plan for a spec on these nodes, or why there is none."""
+        if self.unserved:
+            return Refusal(Reason.CRD_OUTDATED, _outdated(self.unserved))
         if nodes is not self._nodes:
             self._nodes, self._inventory = nodes, inventory_from_nodes(nodes, self._catalog)
         return make_plan(spec, self._catalog, self._planning, self._inventory)
+
+
+def _outdated(fields: tuple[str, ...]) -> str:
+    return (
+        f"the installed CustomResourceDefinition drops {', '.join(fields)}, so that a limit that was written"
+        " may not be there: apply the CRD of this operator version. Pods stay as they are until then"
+    )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +18,14 @@ from gemma_operator.controller.handlers import registry_for, settings_for
 from gemma_operator.controller.health import Health, Ports, served
 from gemma_operator.controller.metrics import Metrics
 from gemma_operator.controller.queue import WorkQueue
+from gemma_operator.controller.schema import check_schema, follow_schema
 from gemma_operator.controller.trigger import Trigger
 from gemma_operator.controller.worker import Worker
 from gemma_operator.kube.apiserver import ApiServer
 from gemma_operator.kube.cluster import KubernetesCluster, follow, informers
 from gemma_operator.kube.index import Index
 from gemma_operator.kube.lease import Lease, LeaseLostError, LeaseName
+from gemma_operator.kube.look import missing_fields
 from gemma_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -61,7 +64,13 @@ async def run(settings: OperatorSettings, catalog: Catalog, options: Options) ->
         used = await stack.enter_async_context(served(health, metrics.page, options.ports))
         logger.info("probes on port %d, metrics on port %d", used.health, used.metrics)
         await cluster.await_definition()
-        worker = Worker(queue, cluster, Basis(settings, catalog), now, metrics)
+        basis = Basis(settings, catalog)
+
+        def missing() -> Awaitable[tuple[str, ...]]:
+            return missing_fields(api)
+
+        is_complete = await check_schema(missing, basis)
+        worker = Worker(queue, cluster, basis, now, metrics)
         try:
             async with asyncio.TaskGroup() as group:
                 synced = asyncio.Event()
@@ -74,6 +83,8 @@ async def run(settings: OperatorSettings, catalog: Catalog, options: Options) ->
                     api.may_write = lease.is_held
                     stack.push_async_callback(lease.release)
                     background.append(group.create_task(lease.keep(), name="lease"))
+                if not is_complete:
+                    background.append(group.create_task(follow_schema(missing, basis, trigger.all_changed)))
                 background += [
                     group.create_task(worker.run(), name=f"worker {number}")
                     for number in range(settings.max_concurrent_reconciles)

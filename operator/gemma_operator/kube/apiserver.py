@@ -19,6 +19,8 @@ from gemma_operator.kube.trace import current_trace
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Accepted instead of whole objects: names, not what is in them."""
 APPLY_PATCH = "application/apply-patch+yaml"
 """Content type of server-side apply. JSON is YAML."""
 
@@ -41,6 +43,7 @@ class Request:
     query: Mapping[str, str] | None = None
     body: Any = None
     content_type: str = JSON
+    accept: str = JSON
 
     def __str__(self) -> str:
         """As it is named in errors."""
@@ -149,7 +152,11 @@ class ApiServer:
         method, url, headers, body, _ = await self._client.param_serialize(
             request.method,
             url,
-            header_params={"Accept": JSON, "Content-Type": request.content_type, **_trace_headers()},
+            header_params={
+                "Accept": request.accept,
+                "Content-Type": request.content_type,
+                **_trace_headers(),
+            },
             body=request.body,
             auth_settings=["BearerToken"],
         )
