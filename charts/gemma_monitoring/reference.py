@@ -1,5 +1,12 @@
 """docs/metrics.md: every metric there is, from the registry."""
 
+from gemma_monitoring.cardinality import (
+    ENDPOINT_BOUNDS,
+    GATEWAY_BOUNDS,
+    MOST_ENDPOINT_SERIES,
+    MOST_GATEWAY_SERIES,
+    OPERATOR_BOUNDS,
+)
 from gemma_monitoring.registry import (
     DCGM,
     EXTERNAL,
@@ -44,9 +51,35 @@ def reference() -> str:
             "|---|---|---|---|",
         ]
         lines += [_row(metric) for metric in metrics]
+    lines += _cardinality()
     lines += ["", "## Recorded", "", "By the rules, every 30 s (availability: every minute).", ""]
     lines += [f"- `{r.record}`" for group in GROUPS for r in group.rules if isinstance(r, Recording)]
     return "\n".join(lines) + "\n"
+
+
+def _cardinality() -> list[str]:
+    lines = [
+        "",
+        "## Cardinality",
+        "",
+        "No value of a label comes from traffic, so the number of series is bounded: of one serving pod by "
+        f"{MOST_GATEWAY_SERIES} (Triton's included), of one",
+        f"GemmaDeployment on the operator's page by {MOST_ENDPOINT_SERIES}. Tested with every combination of "
+        "the labels below. Series of a deleted endpoint end with it.",
+        "",
+        "| page | label | values at most | which |",
+        "|---|---|---|---|",
+    ]
+    pages = (
+        ("gateway", GATEWAY_BOUNDS),
+        ("operator", OPERATOR_BOUNDS),
+        ("operator, per endpoint", ENDPOINT_BOUNDS),
+    )
+    return lines + [
+        f"| {page} | `{label}` | {bound.most} | {bound.values} |"
+        for page, bounds in pages
+        for label, bound in bounds.items()
+    ]
 
 
 def _row(metric: MetricSpec) -> str:

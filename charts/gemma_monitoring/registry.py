@@ -97,6 +97,12 @@ GATEWAY = _of(
         ("gemma_engine_info", G, "engine version precision", "1 for the engine of this replica."),
         ("gemma_engine_last_step_seconds", G, "", "Unix time of the engine's last step; 0 before the first."),
         ("gemma_safety_decisions_total", C, "stage policy decision", "Decisions of the safety filters."),
+        (
+            "gemma_quality_score",
+            H,
+            "scorer",
+            "Scores of sampled answers, 0 to 1; none while no answer is sampled.",
+        ),
         ("gemma_draining", G, "", "1 while this replica is shutting down."),
         ("gemma_limit_store_up", G, "", "1 while the shared store of rate limits answers."),
     ],

@@ -3,19 +3,43 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gemma_monitoring.registry import METRICS, OUTCOMES, SERIES, Emitter, Kind, MetricSpec
+from gemma_monitoring.cardinality import (
+    ENDPOINT_BOUNDS,
+    GATEWAY_BOUNDS,
+    MOST_ENDPOINT_SERIES,
+    MOST_GATEWAY_SERIES,
+    OPERATOR_BOUNDS,
+    bounds_of,
+    most_series,
+)
+from gemma_monitoring.registry import (
+    GATEWAY,
+    METRICS,
+    OPERATOR_ENDPOINT,
+    OPERATOR_PROCESS,
+    OUTCOMES,
+    SERIES,
+    Emitter,
+    Kind,
+    MetricSpec,
+)
+from gemma_operator.api.reasons import ConditionType
+from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.api.v1alpha1.safety import Policy
+from gemma_operator.kube.kinds import KINDS
 from gemma_serving.contract import EngineStats
 from gemma_serving.gateway.metrics import Metrics as GatewayMetrics
+from gemma_serving.gateway.quality import Quality
+from gemma_serving.gateway.safety.filters import Safety
 from support.runtime_configs import runtime_config
 
-LONGEST_SERVING_PAGE = 300
-"""Series of one serving pod, Triton's own included."""
 TRITON_PAGE = 60
 """Series that Triton 2.51 with one model appends (35 counted, GPU ones estimated)."""
 
 
 def gateway_after_some_traffic() -> GatewayMetrics:
     metrics = GatewayMetrics(runtime_config())
+    Quality(100, metrics, Safety(None, metrics))._observe("relevance", 0.5)
     metrics.request_ended("success")
     metrics.rejected("queue_full")
     metrics.safety_decision("input", "guard", "allow")
@@ -54,10 +78,34 @@ def test_the_gateway_counts_every_outcome_from_the_start() -> None:
         assert f'gemma_requests_total{{model="demo",outcome="{outcome}"}} 0.0' in page
 
 
-def test_a_serving_pod_stays_within_its_series() -> None:
-    page = gateway_after_some_traffic().render().decode()
-    series = [line for line in page.splitlines() if not line.startswith("#")]
-    assert len(series) + TRITON_PAGE <= LONGEST_SERVING_PAGE
+def buckets(registry: CollectorRegistry) -> dict[str, int]:
+    """Of each histogram, `+Inf` included."""
+    return {
+        family.name: len({sample.labels["le"] for sample in family.samples if "le" in sample.labels})
+        for family in registry.collect()
+    }
+
+
+def test_a_serving_pod_stays_within_its_series_whatever_happens() -> None:
+    found = buckets(gateway_after_some_traffic().registry)
+    worst = sum(most_series(metric, found[metric.name.removesuffix("_total")]) for metric in GATEWAY)
+    assert worst + TRITON_PAGE <= MOST_GATEWAY_SERIES, worst
+
+
+def test_an_endpoint_stays_within_its_series_whatever_happens() -> None:
+    assert sum(most_series(metric) for metric in OPERATOR_ENDPOINT) <= MOST_ENDPOINT_SERIES
+
+
+@pytest.mark.parametrize("metric", [*GATEWAY, *OPERATOR_PROCESS, *OPERATOR_ENDPOINT], ids=lambda m: m.name)
+def test_every_label_of_ours_has_a_bound(metric: MetricSpec) -> None:
+    assert metric.labels <= bounds_of(metric).keys()
+
+
+def test_bounds_are_those_of_the_code() -> None:
+    assert OPERATOR_BOUNDS["resource"].most >= 2 * len(KINDS)
+    assert ENDPOINT_BOUNDS["type"].most >= len(ConditionType)
+    assert OPERATOR_BOUNDS["engine"].most == len(EngineName) - 1
+    assert GATEWAY_BOUNDS["policy"].most == 2 + len(Policy)
 
 
 def test_names_follow_the_conventions() -> None:
