@@ -20,7 +20,8 @@ from gemma_devcluster.kubectl import Kubectl
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.kube.kinds import rbac_rules
 
-CLUSTER_NAME = "apiserver"
+CLUSTER_NAME = os.environ.get("DEVCLUSTER_NAME", "apiserver")
+"""Two sessions beside each other need two names."""
 SYSTEM_NAMESPACE = "gemma-system"
 ACCOUNT = "operator"
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{ACCOUNT}"
@@ -61,9 +62,9 @@ def control_plane() -> Iterator[Cluster]:
         cluster.up()
         cluster.kubectl.run("taint", "nodes", "--all", "--overwrite", TAINT)
         cluster.kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-        cluster.kubectl.run(
-            "wait", "crd/gemmadeployments.serving.gemma-operator.dev", "--for=condition=Established"
-        )
+        # Not --for=condition: that fails where the server has not written any condition yet.
+        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        cluster.kubectl.run("wait", "crd/gemmadeployments.serving.gemma-operator.dev", established)
         cluster.kubectl.apply(identity(rbac_rules()))
         yield cluster
     finally:

@@ -1,0 +1,174 @@
+"""The operator, with exactly the chart's roles, uses every permission it is given: the audit log has each."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from apiserver.conftest import SYSTEM_NAMESPACE
+from apiserver.operator_process import OperatorProcess, kubeconfig_for
+from cluster.audit import Audit
+from cluster.endpoint import Endpoint
+from gemma_devcluster import builder
+from gemma_devcluster.cluster import Cluster
+from gemma_devcluster.installation import CHART
+from gemma_devcluster.kubectl import Kubectl
+from gemma_operator.api.manifest import MANAGER, OWNER_LABEL
+
+SPEC: dict[str, Any] = {"model": {"variant": "gemma-3-270m", "contextLength": 1024}}
+COMPONENT = "app.kubernetes.io/component"
+KINDS = "configmap,serviceaccount,deployment,service,pdb,networkpolicy,pvc,job"
+SECONDS = "--timeout=60s"
+GRANTED_KINDS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+READ_BY_ADMISSION = {("update", "gemmadeployments/finalizers")}
+"""Never asked for by a request: OpenShift's admission looks at it when an owner reference blocks deletion."""
+SERVER_MADE = ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation")
+
+
+def grants(release: str, watched: list[str]) -> list[dict[str, Any]]:
+    """Account, roles and bindings as the chart renders them for two replicas, which need the Lease."""
+    helm = str(builder.ensure().path("helm"))
+    values = {"watchNamespaces": watched, "replicas": 2, "tests": {"enabled": False}}
+    arguments = ["template", release, str(CHART), "--namespace", SYSTEM_NAMESPACE, "--values", "-"]
+    text = subprocess.run(
+        [helm, *arguments], input=json.dumps(values), capture_output=True, text=True, check=True
+    ).stdout
+    return [
+        document for document in yaml.safe_load_all(text) if document and document["kind"] in GRANTED_KINDS
+    ]
+
+
+def granted(documents: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    return {
+        (verb, resource)
+        for document in documents
+        for rule in document.get("rules", [])
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.fixture(params=["cluster-wide", "namespaced"])
+def documents(
+    request: pytest.FixtureRequest, kubectl: Kubectl, namespace: str
+) -> Iterator[list[dict[str, Any]]]:
+    """The chart's grants, applied; gone again after the test."""
+    rendered = grants(request.param, [namespace] if request.param == "namespaced" else [])
+    kubectl.apply(rendered)
+    yield rendered
+    content = json.dumps({"apiVersion": "v1", "kind": "List", "items": rendered})
+    kubectl.run("delete", "--ignore-not-found", "-f", "-", stdin=content)
+
+
+@pytest.fixture
+def account(documents: list[dict[str, Any]]) -> str:
+    [name] = [d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"]
+    return str(name)
+
+
+@pytest.fixture
+def process(
+    control_plane: Cluster, documents: list[dict[str, Any]], account: str, namespace: str, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    token = control_plane.kubectl.run("create", "token", account, "-n", SYSTEM_NAMESPACE).strip()
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(kubeconfig_for(control_plane.kubeconfig(), token))
+    has_roles = any(d["kind"] == "Role" and d["metadata"]["namespace"] == namespace for d in documents)
+    settings = {"watchNamespaces": [namespace]} if has_roles else {}
+    running = OperatorProcess(kubeconfig, tmp_path, settings, ["--lease", f"{SYSTEM_NAMESPACE}/{account}"])
+    lease = ("-n", SYSTEM_NAMESPACE, "delete", "lease", account, "--ignore-not-found")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
+        control_plane.kubectl.run(*lease)
+
+
+def children(endpoint: Endpoint) -> list[dict[str, Any]]:
+    selector = f"app.kubernetes.io/managed-by={MANAGER}"
+    items: list[dict[str, Any]] = endpoint.cluster.get(KINDS, "-n", endpoint.namespace, "-l", selector)[
+        "items"
+    ]
+    return items
+
+
+def address(manifest: dict[str, Any]) -> str:
+    return f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
+
+
+def copied(manifest: dict[str, Any], sibling: dict[str, Any]) -> dict[str, Any]:
+    """An object of that kind that the sibling's owner does not want."""
+    metadata = {k: v for k, v in manifest["metadata"].items() if k not in SERVER_MADE}
+    metadata["name"] = f"stale-{manifest['metadata']['name']}"
+    metadata["labels"] = {**metadata["labels"], OWNER_LABEL: sibling["metadata"]["labels"][OWNER_LABEL]}
+    metadata["ownerReferences"] = sibling["metadata"]["ownerReferences"]
+    copy = {**manifest, "metadata": metadata}
+    copy.pop("status", None)
+    if manifest["kind"] == "Service":
+        copy["spec"] = {k: v for k, v in copy["spec"].items() if k not in ("clusterIP", "clusterIPs")}
+    if manifest["kind"] == "Job":
+        copy["spec"] = {k: v for k, v in copy["spec"].items() if k != "selector"}
+        template = copy["spec"]["template"]
+        for labels in (metadata["labels"], template["metadata"]["labels"]):
+            for name in [n for n in labels if "controller-uid" in n or "job-name" in n]:
+                del labels[name]
+    return copy
+
+
+def live_a_life(endpoint: Endpoint) -> None:
+    """Make every kind of child, have each put back, and have each removed that is not wanted any more."""
+    cached = Endpoint(endpoint.cluster, endpoint.namespace, "cached")
+    endpoint.apply({**SPEC, "replicas": 2})
+    cached.apply({**SPEC, "cache": {}})
+    endpoint.wait_reason("Ready", "Unschedulable")
+    cached.wait_reason("Ready", "WeightsPending")
+    found = children(endpoint)
+    one_of_each = {manifest["kind"]: manifest for manifest in found}
+    for manifest in one_of_each.values():
+        was = manifest["metadata"]["labels"][COMPONENT]
+        endpoint.kubectl("label", address(manifest), f"{COMPONENT}=foreign", "--overwrite")
+        path = COMPONENT.replace(".", "\\.")
+        endpoint.kubectl(
+            "wait", address(manifest), f"--for=jsonpath={{.metadata.labels.{path}}}={was}", SECONDS
+        )
+    endpoint.apply({**SPEC, "replicas": 2, "monitoring": {"scrape": "None"}})
+    endpoint.wait_observed()
+    # Its sibling is not waiting for weights: until they are there, nothing is removed.
+    [sibling] = [m for m in found if m["kind"] == "Deployment" and m["metadata"]["name"] == endpoint.name]
+    stale = [copied(manifest, sibling) for manifest in one_of_each.values()]
+    content = json.dumps({"apiVersion": "v1", "kind": "List", "items": stale})
+    endpoint.cluster.run("-n", endpoint.namespace, "create", "-f", "-", stdin=content)
+    for manifest in stale:
+        endpoint.kubectl("wait", address(manifest), "--for=delete", SECONDS)
+
+
+def test_every_permission_of_the_chart_is_used_and_none_is_missing(
+    control_plane: Cluster,
+    process: OperatorProcess,
+    documents: list[dict[str, Any]],
+    account: str,
+    endpoint: Endpoint,
+) -> None:
+    user = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{account}"
+    # From the beginning of the log: the account is this mode's, and its first requests opened the watches.
+    audit = Audit(control_plane.layout.audit_log, user, 0)
+    live_a_life(endpoint)
+    process.stop()  # a watch is in the log when it ends
+    used = set(audit.requests())
+    assert granted(documents) - used == READ_BY_ADMISSION
+    assert refused(control_plane.layout.audit_log, user) == []
+
+
+def refused(log: Path, user: str) -> list[str]:
+    """Requests of a user that the API server answered with 403."""
+    events = (json.loads(line) for line in log.read_text().splitlines())
+    return [
+        event["requestURI"]
+        for event in events
+        if event["user"]["username"] == user and event.get("responseStatus", {}).get("code") == 403
+    ]
