@@ -245,6 +245,8 @@ class VllmEngine(EngineBase):
                 params,
                 request.id,
                 lora_request=self._adapters.get(request.adapter or ""),
+                # Spans of vLLM's own, where engine.arguments name a collector (`otlp_traces_endpoint`).
+                trace_headers=request.trace_context,
                 priority=request.priority,
             )
             async for output in outputs:
