@@ -101,9 +101,9 @@ docs: venv ## The documentation as a site in build/site; a broken link fails
 docs-serve: venv ## The same at http://127.0.0.1:8000, rebuilt as files change
 	$(BIN)/mkdocs serve
 
-audit: venv ## Known vulnerabilities of what ships; asks the package index
+audit: venv ## Known vulnerabilities of what ships; asks the package index, and fails where that cannot tell
 	for file in operator serving triton-cpu; do \
-	  $(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/$$file.txt || exit 1; done
+	  $(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/$$file.txt || exit 1; done
 
 release: venv ## Wheel, chart, images, SBOMs and checksums in dist/, which all name one version
 	PYTHONPATH=charts:devcluster $(BIN)/python -m gemma_packaging release
