@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,10 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
         await asyncio.wait([*tasks, waiter], return_when=asyncio.FIRST_COMPLETED)
         if told.is_set():
             await engine.drain.run(config.endpoint_removal_seconds, config.drain_seconds)
+            # Before Triton is let go: a stream left open, though idle, holds its model, and the server then
+            # waits for it until its exit times out (2.51, measured).
+            await _stop(tasks[2:])
+            await upstream.close()
             write_handshake(addresses.handshake)
     finally:
         public.should_exit = admin.should_exit = True
@@ -116,3 +120,10 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel what asks the engine, and return when it has let go."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from serving import config, events_of
+from support.triton_runtime import TritonServer, gemma_270m_config
 
 CHAT = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+EXIT_TIMEOUT_SECONDS = 30
+"""An idle Triton needs 3 s, and ends with an error when this has passed."""
 SCRIPT = Path(__file__).parent / "scripted_gateway.py"
 
 
@@ -27,7 +31,7 @@ def free_ports(count):
     return ports
 
 
-def wait_until(condition, seconds=15.0):
+def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -46,12 +50,18 @@ def gateway_process(folder, tokens, delay, **settings):
     port, admin_port = free_ports(2)
     (folder / "runtime.json").write_text(config(**settings).to_json())
     handshake = folder / "run" / "drained"
-    arguments = [folder / "runtime.json", port, admin_port, handshake, tokens, delay]
-    process = subprocess.Popen([sys.executable, SCRIPT, *map(str, arguments)])
+    arguments = [SCRIPT, folder / "runtime.json", port, admin_port, handshake, tokens, delay]
+    with until_started(arguments, admin_port) as (process, admin):
+        yield process, f"http://127.0.0.1:{port}", admin, handshake
+
+
+@contextmanager
+def until_started(arguments, admin_port):
+    process = subprocess.Popen([sys.executable, *map(str, arguments)])
     admin = f"http://127.0.0.1:{admin_port}"
     try:
         wait_until(lambda: status(f"{admin}/startupz") == 200)
-        yield process, f"http://127.0.0.1:{port}", admin, handshake
+        yield process, admin
     finally:
         process.kill()
         process.wait()
@@ -118,3 +128,25 @@ def test_an_idle_gateway_leaves_at_once_and_removes_an_old_handshake_at_start(tm
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert handshake.exists()
+
+
+@pytest.mark.triton
+def test_once_the_handshake_is_there_nothing_of_the_gateway_holds_triton_back(tmp_path):
+    """An idle stream kept the model alive until Triton's exit timed out: every pod left 20 s late."""
+    settings = gemma_270m_config(endpoint_removal_seconds=0, drain_seconds=EXIT_TIMEOUT_SECONDS)
+    with TritonServer(settings, tmp_path) as triton:
+        port, admin_port = free_ports(2)
+        handshake = tmp_path / "run" / "drained"
+        (tmp_path / "gateway.json").write_text(settings.to_json())
+        arguments = ["-m", "gemma_serving.gateway", "--config", tmp_path / "gateway.json"]
+        arguments += ["--host", "127.0.0.1", "--port", port, "--admin-port", admin_port]
+        arguments += ["--triton", triton.grpc_url, "--handshake", handshake]
+        with until_started(arguments, admin_port) as (process, _):
+            body = {"model": "demo", "prompt": "1, 2, 3,", "max_tokens": 4}
+            assert httpx.post(f"http://127.0.0.1:{port}/v1/completions", json=body).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            wait_until(handshake.exists)
+            # Stopped, so that what it does after the hand-shake cannot help.
+            process.send_signal(signal.SIGSTOP)
+            assert triton.terminate() == 0, triton.last_lines()
+        assert "successfully unloaded" in triton.last_lines()
