@@ -1,0 +1,126 @@
+"""The door of a real pod: keys from a Secret, limits, blocked terms, and their reload in place.
+
+One endpoint for all of them, so that they cost one start. Only the last test changes what it asks for.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cluster.conftest import Installed, default_deny, until
+from cluster.endpoint import CONTINUATION, PROMPT, Endpoint, spec
+from gemma_devcluster import installation
+
+NAMESPACE = "door"
+KEYS = "tiny-keys"
+TERMS = "tiny-terms"
+KEY, HASHED_KEY, NARROW_KEY, NEW_KEY = "key-of-team-a", "key-of-team-b", "key-of-team-c", "next-key-of-team-a"
+NARROW_LIMIT = 2
+"""Requests per minute."""
+BLOCKED_TERM = "quicksilver"
+
+
+def secret(**lines: str) -> dict[str, Any]:
+    """Keys by consumer."""
+    metadata = {"name": KEYS, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": lines}
+
+
+def consumers() -> dict[str, str]:
+    """One key as it is, one hashed, one with a limit of its own."""
+    return {
+        "team-a": KEY,
+        "team-b": f"sha256:{hashlib.sha256(HASHED_KEY.encode()).hexdigest()}",
+        "team-c": f"{NARROW_KEY} requestsPerMinute={NARROW_LIMIT}",
+    }
+
+
+@pytest.fixture(scope="module")
+def door(installed: Installed) -> Iterator[Endpoint]:
+    """A ready endpoint that asks for keys and refuses a term."""
+    terms = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": TERMS, "namespace": NAMESPACE},
+        "data": {"terms": f"{BLOCKED_TERM}\n"},
+    }
+    kubectl = installed.kubectl
+    kubectl.apply([installation.namespace(NAMESPACE), default_deny(NAMESPACE), secret(**consumers()), terms])
+    endpoint = Endpoint(kubectl, NAMESPACE, "tiny")
+    endpoint.apply(
+        spec(
+            access={"apiKeysSecretRef": {"name": KEYS}},
+            safety={"blockedTermsConfigMapRef": {"name": TERMS}},
+        )
+    )
+    endpoint.wait("Ready")
+    yield endpoint
+    kubectl.run("-n", NAMESPACE, "delete", "gemmadeployments", "--all", "--wait=false")
+    kubectl.run("-n", NAMESPACE, "delete", "pods", "--all", "--force", "--grace-period=0")
+    kubectl.run("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def ask(door: Endpoint, key: str | None, prompt: str = PROMPT) -> httpx.Response:
+    """One short completion."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    body = {"model": door.name, "prompt": prompt, "max_tokens": 12, "temperature": 0}
+    return httpx.post(f"{door.url()}/v1/completions", json=body, headers=headers, timeout=60, trust_env=False)
+
+
+@pytest.mark.parametrize("key", [KEY, HASHED_KEY], ids=["as it is", "stored as its hash"])
+def test_a_key_of_the_secret_opens(door: Endpoint, key: str) -> None:
+    answer = ask(door, key)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    assert CONTINUATION in answer.json()["choices"][0]["text"]
+
+
+@pytest.mark.parametrize("key", [None, "a-guess"], ids=["no key", "a wrong key"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/usage", "/health", "/openapi.json", "/nowhere"])
+def test_without_a_key_every_route_is_closed(door: Endpoint, path: str, key: str | None) -> None:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    answer = httpx.get(f"{door.url()}{path}", headers=headers, trust_env=False)
+    assert answer.status_code == httpx.codes.UNAUTHORIZED
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_key_beyond_its_limit_is_told_when_to_come_back(door: Endpoint) -> None:
+    answers = [ask(door, NARROW_KEY) for _ in range(NARROW_LIMIT + 1)]
+    assert [answer.status_code for answer in answers] == [httpx.codes.OK] * NARROW_LIMIT + [
+        httpx.codes.TOO_MANY_REQUESTS
+    ]
+    refused = answers[-1]
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-ratelimit-limit-requests"] == str(NARROW_LIMIT)
+    assert ask(door, KEY).status_code == httpx.codes.OK, "another key's limit is its own"
+
+
+def test_a_blocked_term_is_refused_and_a_word_that_holds_it_is_not(door: Endpoint) -> None:
+    refused = ask(door, KEY, f"Where can I buy {BLOCKED_TERM.upper()}?")
+    assert refused.status_code == httpx.codes.BAD_REQUEST
+    assert refused.json()["error"]["code"] == "content_filtered"
+    assert BLOCKED_TERM not in refused.text.lower()
+    assert ask(door, KEY, f"The {BLOCKED_TERM}ed mirror").status_code == httpx.codes.OK
+
+
+def test_keys_rotate_in_place(installed: Installed, door: Endpoint) -> None:
+    """FO-27: the new key is taken up and the old one refused without a new pod or a restarted container."""
+    [before] = door.pods()
+    both = {**consumers(), "team-a": f"{KEY}\n{NEW_KEY}"}
+    installed.kubectl.apply([secret(**both)])
+    until(lambda: ask(door, NEW_KEY).status_code == httpx.codes.OK, "the new key to be taken up", every=2)
+    assert ask(door, KEY).status_code == httpx.codes.OK, "both are valid while clients change over"
+
+    installed.kubectl.apply([secret(**{**both, "team-a": NEW_KEY})])
+    until(
+        lambda: ask(door, KEY).status_code == httpx.codes.UNAUTHORIZED, "the old key to be refused", every=2
+    )
+    assert ask(door, NEW_KEY).status_code == httpx.codes.OK
+
+    [after] = door.pods()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    name = after["metadata"]["name"]
+    assert [door.restarts(name, container) for container in ("gateway", "triton")] == [0, 0]
