@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.conftest import Installed, default_deny, until
+from cluster.conftest import Installed, until
 from cluster.endpoint import CONTINUATION, PROMPT, Endpoint, spec
 from gemma_devcluster import installation
 
@@ -48,7 +48,7 @@ def door(installed: Installed) -> Iterator[Endpoint]:
         "data": {"terms": f"{BLOCKED_TERM}\n"},
     }
     kubectl = installed.kubectl
-    kubectl.apply([installation.namespace(NAMESPACE), default_deny(NAMESPACE), secret(**consumers()), terms])
+    kubectl.apply([installation.namespace(NAMESPACE), secret(**consumers()), terms])
     endpoint = Endpoint(kubectl, NAMESPACE, "tiny")
     endpoint.apply(
         spec(
