@@ -24,6 +24,8 @@ class Trigger:
         key = object_key(resource)
         if is_deleted:
             self._index.discard(key, int(resource["metadata"]["resourceVersion"]))
+            # Its series end with this look; one that was refused has no children whose end would cause it.
+            self._queue.add(key)
         elif self._index.put(resource):
             self._queue.add(key, urgent=is_edited(resource))
 
