@@ -13,7 +13,7 @@ import openai
 import pytest
 from scripted import Script, ScriptedUpstream
 
-from gemma_serving.contract import AccessConfig, KeyLimits
+from gemma_serving.contract import AccessConfig, Failed, FailureCode, KeyLimits
 from gemma_serving.gateway.access.keys import KeyRing, hash_key, read_keys
 from gemma_serving.gateway.app import make_app
 from serving import config, running
@@ -67,6 +67,7 @@ def test_every_route_of_the_public_port_asks_for_a_key(tmp_path):
 
 
 def test_rotation_needs_no_restart_and_cuts_no_stream(tmp_path):
+    """FO-27."""
     secret(tmp_path, team_a=hash_key(KEY) + "\n", team_b=hash_key(OTHER))
     ring = KeyRing(tmp_path, KeyLimits())
     new = "new-key-of-team-a-00"
@@ -83,6 +84,7 @@ def test_rotation_needs_no_restart_and_cuts_no_stream(tmp_path):
 
 @pytest.mark.parametrize("lost", ["emptied", "deleted"])
 def test_an_empty_or_missing_secret_lets_nobody_in(tmp_path, lost):
+    """FO-27."""
     folder = tmp_path / "keys"
     secret(folder, team_a=hash_key(KEY))
     ring = KeyRing(folder, KeyLimits())
@@ -109,6 +111,7 @@ def test_lines_that_cannot_be_read_are_named_without_the_key(tmp_path, caplog):
 
 
 def test_neither_keys_nor_prompts_reach_the_log(tmp_path, caplog):
+    """FO-27."""
     caplog.set_level(0)
     secret(tmp_path, team_a=KEY)
     with running(ScriptedUpstream(), guarded(tmp_path)) as door:
@@ -136,6 +139,7 @@ def test_requests_are_limited_per_key_with_the_usual_headers(tmp_path):
 
 
 def test_requests_that_are_refused_as_invalid_cost_nothing(tmp_path):
+    """FO-28."""
     secret(tmp_path, team_a=hash_key(KEY))
     with running(ScriptedUpstream(), guarded(tmp_path, requests_per_minute=1)) as door:
         assert post(door, n=0).status_code == 400
@@ -151,6 +155,7 @@ def within_one_window():
 
 
 def test_parallel_requests_cannot_overdraw_a_token_budget(tmp_path):
+    """FO-28."""
     within_one_window()
     secret(tmp_path, team_a=hash_key(KEY))
     script = Script(["x"] * 190, prompt_tokens=10, delay_seconds=0.001)
@@ -172,6 +177,7 @@ def test_parallel_requests_cannot_overdraw_a_token_budget(tmp_path):
 
 @pytest.mark.parametrize("how", ["whole", "stream", "aborted"])
 def test_what_was_reserved_and_not_used_comes_back(tmp_path, how):
+    """FO-28."""
     within_one_window()
     secret(tmp_path, team_a=hash_key(KEY))
     delay = 0.01 if how == "aborted" else 0
@@ -194,6 +200,22 @@ def test_what_was_reserved_and_not_used_comes_back(tmp_path, how):
     left = int(usage.headers["x-ratelimit-remaining-tokens"])
     assert left == 950 if how != "aborted" else 950 <= left <= 1000
     assert usage.json()["requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "left"),
+    [({"fail_after": 20}, 970), ({"failed": Failed(FailureCode.ENGINE_ERROR, "no tokenizer")}, 1000)],
+    ids=["broke off without a count", "never accepted"],
+)
+def test_what_an_engine_gave_before_it_failed_is_counted_without_its_help(tmp_path, broken, left):
+    """FO-28: the engine's own final count is missing, and the text that came is not free."""
+    within_one_window()
+    secret(tmp_path, team_a=hash_key(KEY))
+    script = Script(["x"] * 40, prompt_tokens=10, **broken)
+    with running(ScriptedUpstream(lambda _: script), guarded(tmp_path, tokens_per_minute=1000)) as door:
+        assert post(door, max_tokens=500).status_code >= 500
+        usage = httpx.get(f"{door.url}/v1/usage", headers={"authorization": f"Bearer {KEY}"})
+    assert int(usage.headers["x-ratelimit-remaining-tokens"]) == left
 
 
 def test_usage_tells_a_key_of_its_own_only(tmp_path):

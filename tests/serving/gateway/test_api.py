@@ -50,6 +50,7 @@ def post(door, body, path="chat/completions"):
     ],
 )
 def test_a_bad_field_is_400_with_its_name_whole_or_streamed(door, fields, param, streamed):
+    """FO-18."""
     refused = post(door, {**BODY, **fields, "stream": streamed})
     assert refused.status_code == 400
     error = refused.json()["error"]
@@ -61,6 +62,7 @@ def test_a_bad_field_is_400_with_its_name_whole_or_streamed(door, fields, param,
     "body", [b"", b"not json", b"[]", b"nan", b'{"model": NaN}', b"\xff", b'"\\ud800"', b"[" * 100000]
 )
 def test_a_body_that_is_no_json_object_is_400(door, body):
+    """FO-18."""
     assert post(door, body).json()["error"]["code"] == "invalid_json"
 
 
@@ -69,10 +71,12 @@ def test_half_a_surrogate_pair_is_400(door):
 
 
 def test_a_body_that_is_too_large_is_413(door):
+    """FO-18."""
     assert post(door, b"x" * (33 * 2**20)).status_code == 413
 
 
 def test_the_sdk_raises_its_own_errors(door):
+    """FO-18."""
     client = openai.OpenAI(base_url=f"{door[0].url}/v1", api_key="none", max_retries=0)
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="assistant", messages=MESSAGES, n=0, stream=True)
@@ -92,6 +96,7 @@ def test_the_sdk_raises_its_own_errors(door):
     ],
 )
 def test_limits_and_finish_reasons(door, limits, tokens, reason):
+    """FO-17."""
     answer = post(door, {**BODY, **limits}).json()
     assert answer["model"] == "assistant"
     assert answer["usage"]["completion_tokens"] == tokens
@@ -99,6 +104,7 @@ def test_limits_and_finish_reasons(door, limits, tokens, reason):
 
 
 def test_completions_default_to_sixteen_tokens(door):
+    """FO-17."""
     post(door, {"model": "assistant", "prompt": "x"}, "completions")
     assert door[1].requests[-1].max_tokens == 16
 

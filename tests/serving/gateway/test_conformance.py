@@ -58,6 +58,7 @@ def test_a_greedy_completion_is_the_same_whole_and_streamed(client):
 
 
 def test_a_prompt_with_bos_is_the_prompt_without(client):
+    """FO-22."""
     fields = {"model": "demo", "max_tokens": 8, "temperature": 0}
     plain = client.completions.create(prompt=PROMPT, **fields)
     marked = client.completions.create(prompt=f"<bos>{PROMPT}", **fields)

@@ -49,6 +49,7 @@ def test_no_answer_and_no_step_within_the_window_is_a_hung_engine():
 
 
 def test_steps_prove_a_busy_engine_alive_though_no_answer_comes():
+    """FO-05."""
     health = started()
     health.saw_stats(stats(running=4, waiting=200, last_step_unix=5.0))
     assert health.verdict(time.monotonic() + WINDOW_SECONDS - 1) is Verdict.ALIVE
@@ -107,6 +108,7 @@ async def test_a_generation_that_fails_keeps_it_from_starting():
 
 @pytest.mark.parametrize("idle", [True, False])
 async def test_a_canary_goes_out_after_idle_time_and_never_while_sequences_run(idle):
+    """FO-05."""
     upstream, health = ScriptedUpstream(), started()
     monitor = Monitor(upstream, health, lambda: idle)
     health.last_proof = time.monotonic() - CANARY_SECONDS - 1

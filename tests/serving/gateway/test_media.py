@@ -72,6 +72,7 @@ def door():
     ],
 )
 def test_every_mode_and_shape_becomes_rgb_of_a_sane_size(door, data, size):
+    """FO-25."""
     served, upstream = door
     assert ask(served, data_url(data)).status_code == 200
     image = Image.open(io.BytesIO(upstream.media[-1][0]))
@@ -91,6 +92,7 @@ def test_every_mode_and_shape_becomes_rgb_of_a_sane_size(door, data, size):
     ],
 )
 def test_an_odd_image_is_a_400_with_its_place_and_the_next_request_works(door, url):
+    """FO-25."""
     served, _ = door
     refused = ask(served, data_url(encoded(Image.new("RGB", (8, 8)))), url)
     assert refused.status_code == 400
@@ -99,6 +101,7 @@ def test_an_odd_image_is_a_400_with_its_place_and_the_next_request_works(door, u
 
 
 def test_several_images_keep_their_order(door):
+    """FO-26."""
     served, upstream = door
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     assert (
@@ -111,6 +114,7 @@ def test_several_images_keep_their_order(door):
 
 
 def test_too_many_images_are_refused_with_the_number(door):
+    """FO-26."""
     served, _ = door
     refused = ask(served, *[data_url(encoded(Image.new("RGB", (8, 8))))] * 30)
     assert refused.status_code == 400
@@ -119,6 +123,7 @@ def test_too_many_images_are_refused_with_the_number(door):
 
 
 def test_a_text_variant_says_who_accepts_images():
+    """FO-26."""
     with running(ScriptedUpstream(), config(variant="gemma-3-1b-it")) as served:
         refused = ask(served, "data:,")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_modality")

@@ -57,6 +57,7 @@ def test_gemma_4_has_a_system_turn_and_an_empty_thought():
     ],
 )
 def test_any_order_of_roles_alternates_and_loses_nothing(family, roles):
+    """FO-19, FO-20."""
     texts = [f"text{index}" for index in range(len(roles))]
     rendered = prompt(family, *zip(roles, texts, strict=True))
     for text in texts:
@@ -78,6 +79,7 @@ def test_a_last_assistant_message_is_continued():
 
 
 def test_a_list_of_text_parts_equals_the_text():
+    """FO-20."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert prompt("gemma3", ("system", parts), ("user", parts)) == prompt(
         "gemma3", ("system", "a\nb"), ("user", "a\nb")
@@ -102,6 +104,7 @@ def test_images_stand_where_they_were_put():
 
 
 def test_an_image_in_a_system_message_is_refused_with_its_place():
+    """FO-26."""
     image = [{"type": "image_url", "image_url": {"url": "data:,"}}]
     with pytest.raises(ApiError, match=r"messages\.0"):
         prompt("gemma3", ("system", image), ("user", "x"))
@@ -147,14 +150,17 @@ def test_code_and_markup_are_left_as_they_are(text):
 
 @given(st.lists(st.sampled_from(FAMILIES), min_size=1, max_size=1), HOSTILE)
 def test_a_chat_prompt_carries_no_bos(families, text):
+    """FO-22."""
     assert "<bos>" not in prompt(families[0], ("user", text))
 
 
 @pytest.mark.parametrize("raw", ["text", "<bos>text", "<bos><bos>text"])
 def test_a_raw_prompt_goes_without_bos(raw):
+    """FO-22."""
     assert with_prompt(GenerateRequest("x"), raw).prompt == "text"
 
 
 @pytest.mark.parametrize("raw", [[5, 6], [2, 5, 6], [2, 2, 5, 6]])
 def test_token_ids_go_with_exactly_one_bos(raw):
+    """FO-22."""
     assert with_prompt(GenerateRequest("x"), raw).token_ids == [2, 5, 6]

@@ -47,6 +47,7 @@ def saying(*pieces, **changes):
 
 
 def test_the_first_event_has_the_role_and_the_last_the_reason():
+    """FO-13."""
     with running(ScriptedUpstream()) as door:
         answer = post(door.url, stream=True)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -62,6 +63,7 @@ def test_the_first_event_has_the_role_and_the_last_the_reason():
 
 @pytest.mark.parametrize("pieces", [("Hello", " world"), ()])
 def test_usage_comes_last_with_no_choices_and_equals_the_whole_answers(pieces):
+    """FO-13."""
     with running(saying(*pieces)) as door:
         events = events_of(post(door.url, stream=True, stream_options={"include_usage": True}).text)
         whole = post(door.url).json()
@@ -71,12 +73,14 @@ def test_usage_comes_last_with_no_choices_and_equals_the_whole_answers(pieces):
 
 
 def test_include_usage_false_sends_no_empty_choices():
+    """FO-13."""
     with running(ScriptedUpstream()) as door:
         events = events_of(post(door.url, stream=True, stream_options={"include_usage": False}).text)
     assert all(event["choices"] for event in events)
 
 
 def test_characters_survive_whatever_the_cuts():
+    """FO-14."""
     with running(saying(*EMOJI)) as door:
         streamed = events_of(post(door.url, stream=True).text)
         whole = post(door.url).json()["choices"][0]["message"]["content"]
@@ -84,6 +88,8 @@ def test_characters_survive_whatever_the_cuts():
 
 
 def test_fifty_streams_keep_their_order_and_never_mix():
+    """FO-15."""
+
     def script(request):
         name = request.prompt.split("hi-")[1].split("<")[0]
         return Script([f"{name}:{i} " for i in range(200)])
@@ -161,6 +167,7 @@ def test_an_engine_failure_without_a_stream_is_an_error_object():
 
 
 def test_long_silence_is_filled_with_comments(monkeypatch):
+    """FO-16."""
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.02)
     with running(saying("late", first_delay_seconds=0.2)) as door:
         answer = post(door.url, stream=True)

@@ -73,6 +73,7 @@ def chunkings(text):
 
 
 def test_gemma_4_arguments_come_out_whole_wherever_the_cuts_are():
+    """FO-24."""
     text = f"Let me see.{FO24}{FO24}"
     for size in range(1, len(text) + 1):
         pieces = [text[i : i + size] for i in range(0, len(text), size)]
@@ -82,6 +83,7 @@ def test_gemma_4_arguments_come_out_whole_wherever_the_cuts_are():
 
 
 def test_a_call_that_was_cut_off_gives_no_half_json_and_no_markers():
+    """FO-24."""
     for cut in range(len("<|tool_call>"), len(FO24)):
         content, _, calls = read(gemma4(), [FO24[:cut]])
         assert not calls or cut == len(FO24)
@@ -104,6 +106,7 @@ def test_an_empty_thought_is_nothing():
 
 
 def test_a_bracket_that_is_no_marker_is_flushed():
+    """FO-23: also where a stop string ends the answer while it is held back."""
     assert read(gemma4(), ["a <", "|", "b"]) == ("a <|b", "", [])
     assert read(gemma4(), ["a <|tool"]) == ("a <|tool", "", [])
 
@@ -226,6 +229,7 @@ def chat(url, **fields):
 
 @pytest.mark.parametrize("family", ["gemma3", "gemma4"])
 def test_streamed_and_whole_calls_are_equal_and_end_with_tool_calls(family):
+    """FO-23."""
     one = {"gemma3": JSON_CALL, "gemma4": '<|tool_call>call:weather{city:<|"|>x<|"|>}<tool_call|>'}[family]
     with running(ScriptedUpstream(lambda _: Script(one * 2)), config(family=family)) as door:
         whole = chat(door.url).json()["choices"][0]
@@ -244,12 +248,14 @@ def test_streamed_and_whole_calls_are_equal_and_end_with_tool_calls(family):
 
 
 def test_one_call_at_most_where_parallel_calls_are_unwanted():
+    """FO-23."""
     with running(ScriptedUpstream(lambda _: Script([JSON_CALL, JSON_CALL]))) as door:
         message = chat(door.url, parallel_tool_calls=False).json()["choices"][0]["message"]
     assert len(message["tool_calls"]) == 1
 
 
 def test_a_cut_off_call_ends_with_length_and_no_call():
+    """FO-24."""
     script = Script(list('<|tool_call>call:weather{city:<|"|>x<|"|>}<tool_call|>'))
     with running(ScriptedUpstream(lambda _: script), config(family="gemma4")) as door:
         choice = chat(door.url, max_tokens=20).json()["choices"][0]
