@@ -194,15 +194,21 @@ def number(value: float, unit: Unit) -> str:
     return f"{value:.3g}{SUFFIXES.get(unit, '')}"
 
 
-def write_all(prometheus: Prometheus, folder: Path, start: float, end: float) -> list[Answer]:
-    """Draw every board into the folder; returns the answers of every panel."""
+BoardAnswers = dict[Board, dict[Panel, Answer]]
+
+
+def ask_all(prometheus: Prometheus, start: float, end: float) -> BoardAnswers:
+    """The answers of every panel of every board."""
+    return {
+        board: {panel: answered(prometheus, panel, start, end) for panel in board.panels} for board in BOARDS
+    }
+
+
+def draw_all(answers: BoardAnswers, folder: Path) -> None:
+    """One PNG per board into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    given: list[Answer] = []
-    for board in BOARDS:
-        answers = {panel: answered(prometheus, panel, start, end) for panel in board.panels}
-        draw(board, answers).savefig(folder / f"{board.uid}.png")
-        given += answers.values()
-    return given
+    for board, panels in answers.items():
+        draw(board, panels).savefig(folder / f"{board.uid}.png")
 
 
 def main() -> None:
@@ -213,8 +219,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15.0)
     arguments = parser.parse_args()
     end = time.time()
-    answers = write_all(Prometheus(arguments.prometheus), arguments.output, end - arguments.minutes * 60, end)
-    for answer in answers:
+    answers = ask_all(Prometheus(arguments.prometheus), end - arguments.minutes * 60, end)
+    draw_all(answers, arguments.output)
+    for answer in (answer for panels in answers.values() for answer in panels.values()):
         if answer.is_empty:
             print(
                 f"empty: {answer.panel.title}{f' (needs {answer.panel.needs})' if answer.panel.needs else ''}"

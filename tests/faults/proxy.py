@@ -4,6 +4,7 @@ Writes are counted for each GemmaDeployment, found by its name in path or body, 
 plan-007" means the same in every run. Watches are shared, and are disturbed by the number of their events.
 """
 
+import asyncio
 import re
 import ssl
 from collections import Counter
@@ -17,6 +18,7 @@ from aiohttp import web
 
 PLAN_NAME = re.compile(rb"plan-\d{3}")
 RETRY_AFTER_SECONDS = 1
+WATCH_SECONDS = re.compile(r"timeoutSeconds=\d+")
 _HOP_HEADERS = {
     "connection",
     "transfer-encoding",
@@ -71,6 +73,12 @@ class FaultProxy:
         self.writes: Counter[str] = Counter()
         self.events = 0
         self.happened: Counter[str] = Counter()
+        self.is_broken = False
+        """Every write fails."""
+        self.is_silent = False
+        """No watch tells anything any more, and no new one is answered: connections that died unnoticed."""
+        self.watch_seconds: int | None = None
+        """How long the API server keeps a watch open, instead of the minutes that the operator asks for."""
         self._server = server
         self._tls = tls
         self._kill = kill
@@ -99,6 +107,8 @@ class FaultProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         fault = None
+        if self.is_broken and request.method != "GET":
+            return await self._fail(request, WriteFault.BROKEN)
         if request.method != "GET":
             found = PLAN_NAME.search(request.path.encode()) or PLAN_NAME.search(body)
             if found is not None:
@@ -136,10 +146,14 @@ class FaultProxy:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         assert self._session is not None
+        if self.is_silent:
+            await asyncio.Event().wait()  # until the operator gives up, or the proxy ends
         headers = {"Authorization": request.headers["Authorization"], "Accept": "application/json"}
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         timeout = aiohttp.ClientTimeout(total=None)
         url = self._server + request.raw_path
+        if self.watch_seconds is not None:
+            url = WATCH_SECONDS.sub(f"timeoutSeconds={self.watch_seconds}", url)
         async with self._session.get(url, headers=headers, timeout=timeout) as answer:
             response.set_status(answer.status)
             with suppress(ConnectionResetError):  # the operator was killed
@@ -152,6 +166,8 @@ class FaultProxy:
     ) -> None:
         is_deaf = False
         async for line in answer.content:
+            if self.is_silent:
+                continue
             self.events += 1
             fault = self.faults.watches.pop(self.events, None)
             if fault is not None:
@@ -167,6 +183,8 @@ class FaultProxy:
                 is_deaf = True
             else:
                 await response.write(line)
+        if self.is_silent:
+            await asyncio.Event().wait()
 
 
 GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n'

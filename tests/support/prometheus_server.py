@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,13 @@ import yaml
 from gemma_operator.cli.prometheus import Prometheus
 
 SCRAPE_INTERVAL = "2s"
-RULE_INTERVAL = "5s"
+RULE_INTERVAL = "2s"
 """Instead of 30 s and a minute, so that a test sees in minutes what takes an hour."""
 START_SECONDS = 60
 META = "__meta_kubernetes_pod"
+
+Scrape = dict[str, Any]
+"""One entry of `scrape_configs`."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,16 @@ class PrometheusServer:
     api: Prometheus
 
 
-def hastened(rules: Path, seconds: int) -> dict[str, Any]:
-    """The rules evaluated often, each alert's `for` cut to so many seconds. Expressions stay as they are."""
-    document: dict[str, Any] = yaml.safe_load(rules.read_text())
+def hastened(rules: Path, seconds: int, changes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The rules evaluated often, each alert's `for` cut to so many seconds.
+
+    Expressions stay as they are, but for the `changes` of a test whose fault has to last shorter, too.
+    """
+    text = rules.read_text()
+    for old, new in (changes or {}).items():
+        assert old in text, old
+        text = text.replace(old, new)
+    document: dict[str, Any] = yaml.safe_load(text)
     for group in document["groups"]:
         group["interval"] = RULE_INTERVAL
         for rule in group["rules"]:
@@ -43,12 +53,17 @@ def hastened(rules: Path, seconds: int) -> dict[str, Any]:
 
 @contextmanager
 def running(
-    binary: Path, folder: Path, kubeconfig: Path, rules: dict[str, Any]
+    binary: Path, folder: Path, scrapes: Sequence[Scrape], rules: dict[str, Any]
 ) -> Iterator[PrometheusServer]:
     """Start one, wait until it is ready, end it."""
     port = _free_port()
+    configuration = {
+        "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": RULE_INTERVAL},
+        "rule_files": [str(folder / "rules.yaml")],
+        "scrape_configs": list(scrapes),
+    }
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(folder, kubeconfig)))
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     command = [
         str(binary),
         f"--config.file={folder / 'prometheus.yaml'}",
@@ -86,7 +101,13 @@ def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError("Prometheus did not start:\n" + "\n".join(log.read_text().splitlines()[-10:]))
 
 
-def _configuration(folder: Path, kubeconfig: Path) -> dict[str, Any]:
+def operator_at(address: str) -> Scrape:
+    """An operator that runs beside the test."""
+    return {"job_name": "operator", "honor_labels": True, "static_configs": [{"targets": [address]}]}
+
+
+def pods_of(folder: Path, kubeconfig: Path) -> list[Scrape]:
+    """All that a devcluster runs: serving pods, the operator, and containers as their kubelets see them."""
     admin = yaml.safe_load(kubeconfig.read_text())
     user, cluster = admin["users"][0]["user"], admin["clusters"][0]["cluster"]
     files = {
@@ -96,20 +117,14 @@ def _configuration(folder: Path, kubeconfig: Path) -> dict[str, Any]:
     }
     for name, data in files.items():
         (folder / name).write_bytes(base64.b64decode(data))
-    return {
-        "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": RULE_INTERVAL},
-        "rule_files": [str(folder / "rules.yaml")],
-        "scrape_configs": [
-            _pods("serving", "admin", "serving_gemma_operator_dev_role", "serving", kubeconfig, False),
-            _pods("operator", "metrics", "app_kubernetes_io_component", "operator", kubeconfig, True),
-            _kubelet(folder, kubeconfig, cluster["server"].removeprefix("https://")),
-        ],
-    }
+    return [
+        _pods("serving", "admin", "serving_gemma_operator_dev_role", "serving", kubeconfig, False),
+        _pods("operator", "metrics", "app_kubernetes_io_component", "operator", kubeconfig, True),
+        _kubelet(folder, kubeconfig, cluster["server"].removeprefix("https://")),
+    ]
 
 
-def _pods(
-    job: str, port: str, label: str, value: str, kubeconfig: Path, honor_labels: bool
-) -> dict[str, Any]:
+def _pods(job: str, port: str, label: str, value: str, kubeconfig: Path, honor_labels: bool) -> Scrape:
     """What the chart's PodMonitors become in prometheus-operator's hands."""
     keep = [
         {"source_labels": [f"{META}_label_{label}"], "regex": value, "action": "keep"},
@@ -131,7 +146,7 @@ def _pods(
     }
 
 
-def _kubelet(folder: Path, kubeconfig: Path, server: str) -> dict[str, Any]:
+def _kubelet(folder: Path, kubeconfig: Path, server: str) -> Scrape:
     """cAdvisor of every node, through the API server."""
     path = "/api/v1/nodes/$1/proxy/metrics/cadvisor"
     return {
