@@ -30,7 +30,14 @@ from gemma_operator.status.observed import Observed, PodState, RolloutState
 from gemma_operator.status.podsready import pods_verdict
 from gemma_operator.status.verdict import Verdict
 
-_OBSTACLES = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_UNAVAILABLE})
+_OBSTACLES = frozenset(
+    {
+        Reason.UNSCHEDULABLE,
+        Reason.QUOTA_EXCEEDED,
+        Reason.ACCELERATOR_NOT_PROVISIONABLE,
+        Reason.VOLUME_UNAVAILABLE,
+    }
+)
 """A new pod waits for what an old one has: its accelerator, or a volume that only one node can mount."""
 
 

@@ -16,12 +16,14 @@ from gemma_operator.api.v1alpha1 import (
     PlanMemory,
     PlanStatus,
     SpeedStatus,
+    StartupStatus,
     WeightsStatus,
 )
 from gemma_operator.planning.plan import Outlook, Plan, Refusal
 from gemma_operator.status.observed import Observed
 from gemma_operator.status.podsready import pods_verdict
 from gemma_operator.status.rollout import rendered_status, up_to_date
+from gemma_operator.status.startup import startup_status
 from gemma_operator.status.summary import accelerator_text, plan_sentence, summarize
 from gemma_operator.status.verdict import Verdict, shortened
 from gemma_operator.status.weights import weights_status, weights_verdict
@@ -90,6 +92,7 @@ def next_status(
         ),
         plan=_plan_status(in_force) if in_force is not None else _kept_plan(observed, before),
         weights=_weights_status(in_force, observed, before),
+        startup=_startup(spec, in_force, observed, before),
         rendered=rendered_status(observed) or before.rendered,
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -205,6 +208,16 @@ def _weights_status(
     plan: Plan | None, observed: Observed, before: GemmaDeploymentStatus
 ) -> WeightsStatus | None:
     return before.weights if plan is None else weights_status(plan, observed, before.weights)
+
+
+def _startup(
+    spec: GemmaDeploymentSpec | None, plan: Plan | None, observed: Observed, before: GemmaDeploymentStatus
+) -> list[StartupStatus]:
+    told = None if before.rendered is None else before.rendered.template_hash
+    is_same = observed.rollout is not None and observed.rollout.template_hash == told
+    fetches = spec is not None and spec.cache is None and plan is not None and bool(plan.fetched)
+    pods = [pod.startup for pod in observed.pods if pod.is_current and pod.startup is not None]
+    return startup_status(plan, fetches, pods, before.startup, is_same)
 
 
 def _plan_status(plan: Plan) -> PlanStatus:

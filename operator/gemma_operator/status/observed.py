@@ -13,7 +13,15 @@ from gemma_operator.api.manifest import (
     is_controlled_by,
 )
 from gemma_operator.api.reasons import Reason
-from gemma_operator.status.pods import Complaint, FetchReport, Trouble, trouble_of, weights_fetch
+from gemma_operator.status.pods import (
+    GROWTH_FAILED,
+    Complaint,
+    FetchReport,
+    Trouble,
+    trouble_of,
+    weights_fetch,
+)
+from gemma_operator.status.startup import Startup, startup_of
 from gemma_operator.status.verdict import Verdict
 
 _REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
@@ -26,6 +34,7 @@ _TELLING_EVENTS = frozenset(
         "FailedCreatePodSandBox",
         "ProvisioningFailed",
         "FailedCreate",
+        GROWTH_FAILED,
     }
 )
 """Reasons of Warnings whose message stands nowhere in the status of the object itself."""
@@ -67,6 +76,8 @@ class PodState:
     created: str
     ready_since: str | None
     """Since when it takes requests; None while it does not."""
+    startup: Startup | None = field(default=None)
+    """How long each phase took, of a pod that serves since its first start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +204,7 @@ def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, 
         trouble=None if is_ready else trouble_of(pod, SERVING, complaints.get(pod["metadata"]["uid"])),
         created=_created(pod),
         ready_since=ready.get("lastTransitionTime") if ready is not None and is_ready else None,
+        startup=startup_of(pod) if is_ready else None,
     )
 
 

@@ -28,6 +28,15 @@ _ACCELERATOR_FULL = (
     "larger than the available KV cache memory",
 )
 """How PyTorch, the CUDA driver, TensorRT-LLM and vLLM (the last two) say that an accelerator is full."""
+GROWTH_FAILED = "FailedScaleUp"
+"""Reason of the cluster autoscaler's Warning on a pod."""
+_QUOTA_WORDS = ("quota", "stockout", "resource_pool_exhausted", "out of resources", "limit exceeded")
+"""How clouds say that a project, or a zone, has no more of something."""
+_QUOTA_HINT = (
+    "ask for more of that quota (the project's sum over all GPUs is one of its own), or name another"
+    " accelerator or zone"
+)
+_POOL_HINT = "check that a node pool, or auto-provisioning, offers what the pod asks for"
 _KILLED = 137
 """128 + SIGKILL."""
 
@@ -73,7 +82,7 @@ def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
         return Trouble(Reason.EVICTED, f"pod {_name(pod)}: {status['reason']}: {status.get('message', '')}")
-    unscheduled = _unscheduled(pod)
+    unscheduled = _unscheduled(pod, complaint)
     if unscheduled is not None:
         return unscheduled
     containers = [c for c in _container_statuses(pod) if role != SERVING or not _failed_to_fetch(pod, c)]
@@ -82,7 +91,9 @@ def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble
             trouble = check(pod, container)
             if trouble is not None:
                 return trouble
-    if complaint is not None and all(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
+    if complaint is None or complaint.reason == GROWTH_FAILED:
+        return None  # a node was found all the same
+    if all(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
         is_sandbox = complaint.reason == "FailedCreatePodSandBox"
         reason = Reason.CONTAINER_REFUSED if is_sandbox else Reason.VOLUME_UNAVAILABLE
         return Trouble(reason, f"pod {_name(pod)}: {complaint.message}")
@@ -170,7 +181,8 @@ def _report(ended: Manifest) -> Manifest:
     return report if isinstance(report, dict) else {}
 
 
-def _unscheduled(pod: Manifest) -> Trouble | None:
+def _unscheduled(pod: Manifest, complaint: Complaint | None) -> Trouble | None:
+    """In the scheduler's words, and the autoscaler's where it tried and failed to add a node."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     scheduled = next((c for c in conditions if c["type"] == "PodScheduled"), None)
     if scheduled is None or scheduled["status"] != "False":
@@ -178,7 +190,13 @@ def _unscheduled(pod: Manifest) -> Trouble | None:
     asked = (pod.get("spec") or {}).get("nodeSelector") or {}
     labels = ", ".join(f"{key}={value}" for key, value in sorted(asked.items()))
     suffix = f" (asked for nodes with {labels})" if labels else ""
-    return Trouble(Reason.UNSCHEDULABLE, scheduled.get("message", scheduled.get("reason", "")) + suffix)
+    message = scheduled.get("message", scheduled.get("reason", "")) + suffix
+    if complaint is None or complaint.reason != GROWTH_FAILED:
+        return Trouble(Reason.UNSCHEDULABLE, message)
+    is_quota = any(word in complaint.message.lower() for word in _QUOTA_WORDS)
+    reason = Reason.QUOTA_EXCEEDED if is_quota else Reason.ACCELERATOR_NOT_PROVISIONABLE
+    hint = _QUOTA_HINT if is_quota else _POOL_HINT
+    return Trouble(reason, f"no node could be added: {complaint.message}; {hint}; {message}")
 
 
 def _image_pull(pod: Manifest, container: Manifest) -> Trouble | None:

@@ -270,3 +270,33 @@ def test_a_full_accelerator_is_told_from_a_crash_and_from_full_host_memory(line:
     assert "on each accelerator" in verdict.message
     assert "raise hardware.count, or lower model.contextLength" in verdict.message
     assert "hardware.memory" not in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "hint"),
+    [
+        (
+            "Node scale up in zones us-central1-a failed: GCE quota exceeded. Pod is at risk",
+            Reason.QUOTA_EXCEEDED,
+            "ask for more of that quota",
+        ),
+        (
+            "Node scale up failed: gpu type nvidia-l5 is not supported",
+            Reason.ACCELERATOR_NOT_PROVISIONABLE,
+            "check that a node pool",
+        ),
+    ],
+    ids=["quota", "unsupported"],
+)
+def test_fo_11_why_no_node_was_added(message: str, reason: Reason, hint: str) -> None:
+    pending = pod(conditions=[unscheduled("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")])
+    answer = verdict_of_pod(pending, warning(pending, "FailedScaleUp", message))
+    assert answer.reason is reason
+    for part in (message, hint, "3 Insufficient nvidia.com/gpu"):
+        assert part in answer.message
+
+
+def test_fo_11_a_scale_up_that_failed_before_the_pod_had_a_node_is_forgotten() -> None:
+    placed = pod()
+    answer = verdict_of_pod(placed, warning(placed, "FailedScaleUp", "quota"))
+    assert answer.reason is Reason.STARTING

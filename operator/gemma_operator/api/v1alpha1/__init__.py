@@ -33,6 +33,8 @@ from gemma_operator.api.v1alpha1.status import (
     PlanStatus,
     RenderedStatus,
     SpeedStatus,
+    StartupPhaseName,
+    StartupStatus,
     WeightsStatus,
 )
 
@@ -67,6 +69,8 @@ __all__ = [
     "Scrape",
     "SecretKeyRef",
     "SpeedStatus",
+    "StartupPhaseName",
+    "StartupStatus",
     "Strategy",
     "UpgradePolicy",
     "WeightsStatus",

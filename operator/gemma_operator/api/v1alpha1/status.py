@@ -111,6 +111,27 @@ class WeightsStatus(ApiModel):
     """Bytes of all files."""
 
 
+class StartupPhaseName(StrEnum):
+    """What a new pod goes through, in this order."""
+
+    SCHEDULED = "Scheduled"
+    PULLED = "Pulled"
+    WEIGHTS = "Weights"
+    SERVING = "Serving"
+
+
+class StartupStatus(ApiModel):
+    """One phase of a pod's start."""
+
+    phase: StartupPhaseName
+    """`Scheduled`: until it had a node. `Pulled`: images and volumes. `Weights`: fetching its own copy.
+    `Serving`: from the engine's start until the model was loaded and a first answer came."""
+    predicted_seconds: Count | None = Field(default=None)
+    """What the plan counts on; absent for what depends on the cluster alone."""
+    seconds: Count | None = Field(default=None)
+    """What it took, for the first pod of this template that served."""
+
+
 class RenderedStatus(ApiModel):
     """Which rendering of the pods is in force."""
 
@@ -153,5 +174,13 @@ class GemmaDeploymentStatus(ApiModel):
     """The plan in force."""
     weights: WeightsStatus | None = Field(default=None)
     """Progress of the weights."""
+    startup: Annotated[
+        list[StartupStatus],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["phase"]},
+        ),
+    ] = Field(default=[])
+    """How long a pod takes to serve, predicted and observed."""
     rendered: RenderedStatus | None = Field(default=None)
     """Which rendering of the pods is in force."""
