@@ -47,6 +47,8 @@ class Reason(StrEnum):
     """The stored spec does not match the schema of this operator version."""
     CRD_OUTDATED = "CrdOutdated"
     """The installed CRD is older than the operator and drops fields that protect endpoints."""
+    ARGUMENT_REFUSED = "ArgumentRefused"
+    """engine.arguments holds one that the engine version does not know, or that is not the spec's to set."""
     TOKEN_REQUIRED = "TokenRequired"
     """The repository is gated and no token is given."""
 

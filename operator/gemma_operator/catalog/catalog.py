@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from gemma_operator.api.v1alpha1 import EngineName, Precision
+from gemma_operator.catalog.argument_rows import KnownArguments, RefusedArguments
 from gemma_operator.catalog.hardware_rows import (
     Accelerator,
     Efficiency,
@@ -40,6 +41,8 @@ class Catalog:
     engines: tuple[EngineVersion, ...]
     support: tuple[Support, ...]
     efficiencies: tuple[Efficiency, ...]
+    known_arguments: KnownArguments = field(default_factory=dict)
+    refused_arguments: tuple[RefusedArguments, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
 
     def variant(self, name: str) -> Variant | None:

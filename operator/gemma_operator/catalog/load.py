@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from gemma_operator.api.v1alpha1 import EngineName, Precision
+from gemma_operator.catalog.argument_rows import ArgumentTable, RefusedArguments, known_arguments
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.hardware_rows import (
     Accelerator,
@@ -35,6 +36,7 @@ FILES = (
     "schemes.yaml",
     "accelerators.yaml",
     "engines.yaml",
+    "engine_arguments.yaml",
     "support.yaml",
     "throughput.yaml",
     "prices.yaml",
@@ -139,6 +141,8 @@ def _build(data: Mapping[str, Data]) -> Catalog:
         engines=_listed("engines.yaml", data, "engines", EngineVersion),
         support=_listed("support.yaml", data, "support", Support),
         efficiencies=_listed("throughput.yaml", data, "efficiencies", Efficiency),
+        known_arguments=known_arguments(_listed("engine_arguments.yaml", data, "tables", ArgumentTable)),
+        refused_arguments=_listed("engine_arguments.yaml", data, "refused", RefusedArguments),
         prices={price.accelerator: price for price in reversed(prices)},
     )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from gemma_operator.api.quantity import gib
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, HuggingFaceSource
-from gemma_operator.catalog.hardware_rows import Accelerator
+from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
 from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.adapters import adapter_plans
 from gemma_operator.planning.cpu import MILLICORES
@@ -43,7 +43,7 @@ def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
         modalities=("text",),
         engine=EngineName.LLAMA_CPP,
         engine_version=fit.version.version,
-        image=settings.triton_cpu_image,
+        image=spec.engine.image or settings.triton_cpu_image,
         accelerator=CPU,
         count=0,
         resource_name=None,
@@ -55,10 +55,11 @@ def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
         threads=max(1, fit.cpu_millicores // MILLICORES),
         weights=weights,
         predicted_load_seconds=load_seconds(outlook.startup),
-        engine_arguments=llama_cpp_arguments(),
+        engine_arguments={**llama_cpp_arguments(), **spec.engine.arguments},
         explanations=(
             f"{fit.checkpoint.precision.value} from {fit.checkpoint.repository} on llama.cpp is "
             f"{fit.verdict.status.value}: {fit.verdict.note}",
+            *_own_image(spec, fit.version),
             f"{fit.concurrency} slots of {wish.context} tokens take {gib(fit.kv_bytes)} GiB of KV cache",
         ),
         outlook=outlook,
@@ -79,7 +80,7 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
         modalities=modalities_of(fit, wish),
         engine=fit.version.engine,
         engine_version=fit.version.version,
-        image=f"{settings.gpu_image_repository}:{tag}",
+        image=spec.engine.image or f"{settings.gpu_image_repository}:{tag}",
         accelerator=fit.accelerator_key,
         count=fit.count,
         resource_name=fit.accelerator.resource_name,
@@ -96,17 +97,25 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
         threads=None,
         weights=weights,
         predicted_load_seconds=load_seconds(outlook.startup),
-        engine_arguments=gpu_arguments(fit, wish),
+        engine_arguments={**gpu_arguments(fit, wish), **spec.engine.arguments},
         explanations=(
             f"{fit.checkpoint.precision.value} from {fit.checkpoint.repository} on "
             f"{fit.version.engine.value} "
             f"{fit.version.version} is {fit.verdict.status.value}: {fit.verdict.note}",
+            *_own_image(spec, fit.version),
             f"{gib(demand.pool_bytes)} GiB of KV cache per accelerator hold {fit.concurrency} requests of "
             f"{wish.context} tokens",
         ),
         outlook=outlook,
         adapters=adapters,
     )
+
+
+def _own_image(spec: GemmaDeploymentSpec, version: EngineVersion) -> tuple[str, ...]:
+    if spec.engine.image is None:
+        return ()
+    assumed = f"{version.engine.value} {version.version}"
+    return (f"image {spec.engine.image} is the spec's own; the plan assumes that it holds {assumed}",)
 
 
 def _common(

@@ -47,7 +47,7 @@ def on_cpu(wish: Wish, world: World) -> Iterator[Attempt]:
             "hardware.count counts accelerators; leave it out where accelerator is cpu",
         )
         return
-    version = engine_version(world, EngineName.LLAMA_CPP)
+    version = engine_version(world, EngineName.LLAMA_CPP, wish)
     if wish.adapters and not version.serves_adapters(wish.architecture.body):
         yield _no_adapters(wish, version)
         return
@@ -154,7 +154,7 @@ def _placement(
     wish: Wish, world: World, where: tuple[str, Accelerator], engine: EngineName, precision: Precision
 ) -> Placement | Misfit:
     catalog, (key, row) = world.catalog, where
-    version = engine_version(world, engine)
+    version = engine_version(world, engine, wish)
     verdict = verdict_on(catalog, wish.variant_key, version, row.capability, precision)
     if not verdict.works:
         return _unsupported(wish, key, version, precision, verdict.note)
@@ -184,8 +184,14 @@ def _precisions(wish: Wish, engine: EngineName) -> tuple[Precision, ...]:
     return precision_order(engine, wish.optimization)
 
 
-def engine_version(world: World, engine: EngineName) -> EngineVersion:
-    """The image tag that settings name, or the catalogue's default. Raises LookupError without either."""
+def engine_version(world: World, engine: EngineName, wish: Wish) -> EngineVersion:
+    """What is in the spec's own image or in that of the settings, as far as the catalogue knows the tag.
+
+    Else its default version; raises LookupError where it has none.
+    """
+    own = wish.image_tag and world.catalog.engine_version(engine, wish.image_tag)
+    if own:
+        return own
     tag = world.settings.gpu_image_tags.get(engine.value)
     version = world.catalog.engine_version(engine, tag) or world.catalog.engine_version(engine)
     if version is None:

@@ -8,6 +8,7 @@ from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.planning.choose import choose
 from gemma_operator.planning.compose import compose
 from gemma_operator.planning.fit import CpuFit, GpuFit, Misfit
+from gemma_operator.planning.given_arguments import refused_argument
 from gemma_operator.planning.inventory import Inventory
 from gemma_operator.planning.place import World
 from gemma_operator.planning.plan import Plan, Refusal
@@ -47,7 +48,13 @@ def _attempt(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal | Misfit
     fit = choose(wish, world)
     if isinstance(fit, Misfit):
         return fit
-    return _token_missing(spec, wish, fit, world.settings) or compose(fit, wish, spec, world.settings)
+    return _missing(spec, wish, fit, world) or compose(fit, wish, spec, world.settings)
+
+
+def _missing(spec: GemmaDeploymentSpec, wish: Wish, fit: GpuFit | CpuFit, world: World) -> Refusal | None:
+    return _token_missing(spec, wish, fit, world.settings) or refused_argument(
+        spec.engine.arguments, fit.version, world.catalog
+    )
 
 
 def _token_missing(

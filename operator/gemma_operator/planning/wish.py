@@ -33,6 +33,8 @@ class Wish:
     concurrency: int | None
     cpu_millicores: int | None
     memory_bytes: int | None
+    image_tag: str | None = None
+    """Tag of the spec's own engine image, which tells the engine version where the catalogue has it."""
     adapters: int = 0
     """LoRA adapters to hold beside the model."""
     adapter_rank: int = 0
@@ -74,9 +76,16 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         concurrency=spec.capacity.max_concurrent_requests,
         cpu_millicores=None if hardware.cpu is None else parse_millicores(hardware.cpu),
         memory_bytes=None if hardware.memory is None else parse_bytes(hardware.memory),
+        image_tag=_tag(spec.engine.image),
         adapters=len(spec.model.adapters),
         adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),
     )
+
+
+def _tag(image: str | None) -> str | None:
+    """`26.08-vllm-python-py3` of an image reference; None without a tag."""
+    name = (image or "").partition("@")[0].rpartition("/")[2]
+    return name.partition(":")[2] or None
 
 
 def _unknown(name: str, catalog: Catalog) -> str:

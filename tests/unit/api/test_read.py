@@ -70,6 +70,8 @@ def test_four_lines_are_enough() -> None:
             },
             "need no cache",
         ),
+        ({"model": {"variant": "v"}, "engine": {"image": "i:1"}}, "image holds one engine"),
+        ({"model": {"variant": "v"}, "engine": {"arguments": {"a": 1}}}, "arguments are those of one engine"),
         ({"model": {"variant": "v", "adapters": [ADAPTER, ADAPTER]}}, "no two may share one"),
         ({"model": {"variant": "v", "adapters": [{**ADAPTER, "name": "a:b"}]}}, "spec.model.adapters"),
     ],

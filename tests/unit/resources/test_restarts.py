@@ -37,6 +37,7 @@ CLAIM: Manifest = {
     },
 }
 GPU: Manifest = {"model": {"variant": "gemma-3-4b-it"}, "hardware": {"accelerator": "nvidia-l4"}}
+VLLM: Manifest = {**GPU, "engine": {"name": "VLLM"}}
 PLAIN: Manifest = {"model": {"variant": "gemma-3-4b-it"}}
 
 
@@ -87,6 +88,7 @@ EDITS = [
     ),
     *_edits(GPU, True, hardware__accelerator="nvidia-a100-80gb", hardware__count=2),
     *_edits(PLAIN, True, engine__name="LlamaCpp", hardware__candidates=["cpu"]),
+    *_edits(VLLM, True, engine__image="registry.example/triton:1", engine__arguments={"seed": 1}),
     # Another volume. What is in it is followed without.
     *_edits(
         CPU,

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema, model_validator
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 from gemma_operator.api.v1alpha1.access import AccessSpec
@@ -22,6 +22,9 @@ _TWO_CHOICES = "accelerator names one and candidates several: leave one of the t
 _CLASS_CHOOSES = "computeClass chooses the nodes: leave nodeSelector and spot out"
 _CLAIM_EXISTS = "claimName names an existing claim: storageClassName and size describe a new one"
 _ADAPTERS_DIFFER = "adapters are told apart by name: no two may share one"
+_SCALED = "scaling decides on the number of replicas: leave replicas out"
+_WHOSE_IMAGE = "image holds one engine: set engine.name to it"
+_WHOSE_ARGUMENTS = "arguments are those of one engine: set engine.name to it"
 _NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
 
 
@@ -183,11 +186,39 @@ class ModelSpec(ApiModel):
         return _check(self, len(set(names)) == len(names), _ADAPTERS_DIFFER)
 
 
+EngineArguments = Annotated[
+    dict[str, JsonValue],
+    Field(max_length=32),
+    WithJsonSchema(
+        {"type": "object", "maxProperties": 32, "x-kubernetes-preserve-unknown-fields": True},
+    ),
+]
+"""Name to a value of any JSON type."""
+
+
 class EngineSpec(ApiModel):
     """Which engine serves the model."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("!has(self.image) || (has(self.name) && self.name != 'Auto')", _WHOSE_IMAGE),
+            ("!has(self.arguments) || (has(self.name) && self.name != 'Auto')", _WHOSE_ARGUMENTS),
+        )
+    )
+
     name: EngineName = Field(default=EngineName.AUTO)
     """Engine. Default: the first that the support matrix verifies for this model and hardware."""
+    image: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^\S+$")] | None = Field(
+        default=None
+    )
+    """Triton image to use instead of the planned one. Its tag says which engine version the plan assumes."""
+    arguments: EngineArguments = Field(default={})
+    """Passed to the engine as they are, by its own names. What the plan decides cannot be set here."""
+
+    @model_validator(mode="after")
+    def _names_the_engine(self) -> Self:
+        _check(self, self.image is None or self.name is not EngineName.AUTO, _WHOSE_IMAGE)
+        return _check(self, not self.arguments or self.name is not EngineName.AUTO, _WHOSE_ARGUMENTS)
 
 
 class HardwareSpec(ApiModel):
