@@ -38,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
 
 
+def default_deny(namespace: str) -> dict[str, Any]:
+    """Nothing in and nothing out but what the chart and the operator allow by policies of their own."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "default-deny", "namespace": namespace},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    }
+
+
 def until(holds: Callable[[], bool], what: str, every: float = 0.5) -> None:
     """Look again and again until it holds; for what no watch can tell."""
     deadline = time.monotonic() + CHANGE_SECONDS
@@ -152,6 +162,8 @@ def installed() -> Iterator[Installed]:
                 cluster.load_image(image.archive)
         helm = Helm(cluster.binaries.path("helm"), cluster.kubeconfig())
         installation.install_mirror(cluster.kubectl, built["weights-mirror"])
+        system = installation.OPERATOR_NAMESPACE
+        cluster.kubectl.apply([installation.namespace(system), default_deny(system)])
         installation.install_operator(cluster.kubectl, helm, built)
         yield Installed(cluster, cluster.kubectl, helm)
     finally:
@@ -161,10 +173,10 @@ def installed() -> Iterator[Installed]:
 
 @pytest.fixture
 def namespace(installed: Installed, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of the test's own that enforces Pod Security `restricted`."""
+    """A namespace of the test's own that enforces Pod Security `restricted`, and denies all traffic."""
     readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
     name = f"{readable}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:6]}"
-    installed.kubectl.apply([installation.namespace(name)])
+    installed.kubectl.apply([installation.namespace(name), default_deny(name)])
     yield name
     # Nobody needs this test's streams any more, and the next test needs its cores.
     installed.kubectl.run("-n", name, "delete", "gemmadeployments", "--all", "--wait=false")

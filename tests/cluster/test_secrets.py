@@ -1,0 +1,80 @@
+"""A token and keys planted in Secrets, used and misused, are found nowhere else."""
+
+import json
+import re
+
+import httpx
+
+from cluster.conftest import Installed
+from cluster.endpoint import Endpoint, spec
+from cluster.scan import image_histories, objects, places
+from gemma_devcluster import installation
+
+TOKEN = "hf_accepted"
+"""The one that the mirror accepts."""
+REJECTED_TOKEN = "hf_planted_and_rejected_5f1c"
+KEY = "planted-key-31c9d7e2"
+WRONG_KEY = "planted-wrong-key-77aa"
+PLANTED = (TOKEN, REJECTED_TOKEN, KEY, WRONG_KEY)
+CREDENTIAL = re.compile(r"(TOKEN|PASSWORD|SECRET|API_KEY)=", re.IGNORECASE)
+
+
+def secret(endpoint: Endpoint, name: str, key: str, value: str) -> None:
+    endpoint.cluster.apply(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": endpoint.namespace},
+                "stringData": {key: value},
+            }
+        ]
+    )
+
+
+def gated(token_secret: str) -> dict[str, object]:
+    source = {
+        "repository": "gated/gemma-3-270m-GGUF",
+        "tokenSecretRef": {"name": token_secret, "key": "token"},
+    }
+    return {"variant": "gemma-3-270m", "contextLength": 1024, "source": {"huggingFace": source}}
+
+
+def ask(endpoint: Endpoint, key: str) -> int:
+    body = {"model": endpoint.name, "prompt": "Once", "max_tokens": 2}
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"{endpoint.url()}/v1/completions"
+    return httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False).status_code
+
+
+def test_planted_secrets_are_found_nowhere_but_in_secrets(installed: Installed, endpoint: Endpoint) -> None:
+    denied = Endpoint(endpoint.cluster, endpoint.namespace, "denied")
+    secret(endpoint, "hub", "token", TOKEN)
+    secret(endpoint, "rejected", "token", REJECTED_TOKEN)
+    secret(endpoint, "keys", "team-a", KEY)
+    endpoint.apply(spec(model=gated("hub"), access={"apiKeysSecretRef": {"name": "keys"}}))
+    denied.apply(spec(model=gated("rejected"), cache={}))
+    denied.wait_reason("WeightsReady", "AccessDenied")
+    endpoint.wait("Ready")
+    assert ask(endpoint, KEY) == 200
+    assert ask(endpoint, WRONG_KEY) == 401
+
+    watched = [endpoint.namespace, installation.OPERATOR_NAMESPACE]
+    scanned = dict(places(installed, watched))
+    assert len(scanned) > 50, "the scan looked at too little to mean anything"
+    leaks = [f"{value} in {where}" for where, text in scanned.items() for value in PLANTED if value in text]
+    assert leaks == []
+
+
+def test_the_scan_would_find_a_leak(installed: Installed, endpoint: Endpoint) -> None:
+    leak = {"kind": "ConfigMap", "apiVersion": "v1", "data": {"oops": KEY}}
+    endpoint.cluster.apply([{**leak, "metadata": {"name": "leak", "namespace": endpoint.namespace}}])
+    assert [where for where, text in objects(installed) if KEY in text] == ["objects of kind ConfigMap"]
+
+
+def test_no_image_carries_a_credential_in_its_environment_or_history() -> None:
+    histories = dict(image_histories())
+    assert len(histories) == 4
+    for name, text in histories.items():
+        assert json.loads(text)["history"], name
+        assert CREDENTIAL.findall(text) == [], name
