@@ -157,8 +157,9 @@ def _is_replacing(observed: Observed) -> bool:
 
 
 def _is_moving(live: Manifest | None, choice: Choice, around: Surroundings) -> bool:
+    """Whether pods are on their way from one template to another; the first ones are not."""
     is_new = live is not None and template_hash_of(live) != choice.revision.template_hash
-    return is_new or _is_replacing(around.observed)
+    return is_new or (bool(around.observed.pods) and _is_replacing(around.observed))
 
 
 def _stuck_pod(observed: Observed) -> PodState | None:

@@ -68,6 +68,9 @@ def _beside_plan(trouble: Trouble, plan: Plan | None) -> Trouble:
 
 
 def _in_progress(deployment: DeploymentState) -> Verdict:
+    if deployment.replicas == 0:
+        # Nothing is replaced by the first pods, whether or not their controller has seen the Deployment.
+        return Verdict.false(Reason.STARTING, f"{_share(deployment)} take requests; pods are starting")
     if not deployment.is_settled or deployment.replicas > deployment.updated:
         updated = f"{deployment.updated} of {deployment.desired} replicas are updated"
         return Verdict.false(Reason.UPDATING, f"{updated}, {deployment.ready} take requests")

@@ -261,3 +261,17 @@ async def test_a_record_that_somebody_broke_is_made_anew(serving: Cluster) -> No
     serving.relist()
     await serving.settle()
     assert serving.api.objects[key]["data"] == before
+
+
+async def test_slow_controllers_cost_a_new_endpoint_no_status_in_between() -> None:
+    """At a thousand new endpoints each step of Kubernetes' controllers is seen by itself."""
+    cluster = Cluster()
+    cluster.user_applies(SPEC)
+    await cluster.settle()
+    said = cluster.api.objects[KEY]["status"]
+    for status in ({}, {"observedGeneration": 1}, {"observedGeneration": 1, "conditions": []}):
+        cluster.api.put({**cluster.deployment(), "status": status})
+        await cluster.settle()
+        assert cluster.api.objects[KEY]["status"] == said
+    assert cluster.condition("UpToDate")["status"] == "True"
+    assert cluster.condition("PodsReady")["reason"] == "Starting"
