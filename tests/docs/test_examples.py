@@ -102,3 +102,8 @@ def test_every_shape_has_an_example(field: str) -> None:
         return bool(value is not None)
 
     assert any(set_in(spec_of(example)) for example in EXAMPLES)
+
+
+@every_example
+def test_the_page_of_examples_lists_it(example: Path) -> None:
+    assert example.name in (ROOT / "docs" / "examples.md").read_text(), "add a line to docs/examples.md"
