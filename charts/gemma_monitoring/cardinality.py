@@ -50,9 +50,10 @@ OPERATOR_BOUNDS: Mapping[str, Bound] = {
     "version": Bound(1, "the operator's version"),
     "outcome": Bound(7, "done, and the reasons of a failed reconcile (controller/failures.py)"),
     "verb": Bound(10, "Kubernetes' verbs, apply among them"),
-    "resource": Bound(30, "plurals, with subresource, of the kinds in kube/kinds.py; discovery"),
+    "resource": Bound(60, "plurals, with subresource, of the kinds in kube/kinds.py; discovery"),
     "code": Bound(20, "HTTP status; 0 for no answer"),
     "engine": Bound(3, "TensorRTLLM, VLLM, LlamaCpp"),
+    "phase": Bound(4, "Scheduled, Pulled, Weights, Serving"),
 }
 """Labels of the operator's metrics about itself: a page's constant part."""
 

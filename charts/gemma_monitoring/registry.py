@@ -133,6 +133,12 @@ OPERATOR_PROCESS = _of(
         ("gemma_operator_api_requests_total", C, "verb resource code", "Requests to the Kubernetes API."),
         ("gemma_operator_watch_age_seconds", G, "resource", "Since the last event or bookmark of a watch."),
         ("gemma_operator_startup_seconds", H, "engine", "Pod created to ready, over all endpoints."),
+        (
+            "gemma_operator_startup_phase_seconds",
+            H,
+            "engine phase",
+            "One phase of a start (Scheduled, Pulled, Weights, Serving), over all endpoints.",
+        ),
     ],
 )
 

@@ -30,7 +30,7 @@ RULES = Path(__file__).parents[2] / "charts/gemma-operator/rules/gemma.rules.yam
 NAMESPACE = "monitoring"
 ALERT_SECONDS = 10
 """Instead of each alert's `for`."""
-LOAD_SECONDS = 40
+LOAD_SECONDS = 30
 CALLERS = 6
 SLOTS = 2
 QUEUE = 2

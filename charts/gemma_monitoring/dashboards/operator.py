@@ -121,6 +121,19 @@ OPERATOR = Board(
             "Endpoints",
             (
                 Panel(
+                    "Phases of a start",
+                    "Mean over a day: until there is a node, images, weights, and a loaded model.",
+                    Unit.SECONDS,
+                    (
+                        Query(
+                            """sum by (engine, phase) (increase(gemma_operator_startup_phase_seconds_sum[1d]))
+                            / (sum by (engine, phase)
+                            (increase(gemma_operator_startup_phase_seconds_count[1d])) > 0)""",
+                            "{{engine}} {{phase}}",
+                        ),
+                    ),
+                ),
+                Panel(
                     "Conditions that are not True",
                     "By reason.",
                     Unit.COUNT,

@@ -12,13 +12,15 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from gemma_operator.api.manifest import ObjectKey, Owner
 from gemma_operator.api.reasons import ConditionType, Reason
-from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Objectives
+from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Objectives, StartupPhaseName
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.conditions import Status
 from gemma_operator.status.observed import Observed, PodState
 
 STARTUP_BOUNDS = (10, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1800, 3600, 7200)
 """Seconds: from a 270M on the CPU to the longest startup budget."""
+PHASE_BOUNDS = (1, 2, 5, *STARTUP_BOUNDS)
+"""Seconds: where a node and images are there, their phases take next to nothing."""
 
 FAMILIES: Mapping[str, str] = {
     "gemma_deployment_info": "1 for the plan in force.",
@@ -81,10 +83,19 @@ class EndpointMetrics:
             registry=registry,
             buckets=STARTUP_BOUNDS,
         )
+        self._phases = Histogram(
+            "gemma_operator_startup_phase_seconds",
+            "One phase of a start, over all endpoints.",
+            ["engine", "phase"],
+            registry=registry,
+            buckets=PHASE_BOUNDS,
+        )
         # There from the start: a rate does not see the first event of a series that appears with it.
         for engine in EngineName:
             if engine is not EngineName.AUTO:
                 self._startups.labels(engine.value)
+                for phase in StartupPhaseName:
+                    self._phases.labels(engine.value, phase.value)
 
     def show(self, key: ObjectKey, picture: Picture) -> None:
         """Say this of the endpoint from now on."""
@@ -126,7 +137,10 @@ class EndpointMetrics:
             took = unix(pod.ready_since or "") - unix(pod.created)
             endpoint.started[pod.name] = endpoint.last_start_seconds = took
             if pod.name in endpoint.waiting and endpoint.plan is not None:
-                self._startups.labels(endpoint.plan.engine.value).observe(took)
+                engine = endpoint.plan.engine.value
+                self._startups.labels(engine).observe(took)
+                for phase, seconds in () if pod.startup is None else pod.startup.seconds.items():
+                    self._phases.labels(engine, phase.value).observe(seconds)
         endpoint.waiting = {pod.name for pod in fresh}
 
 

@@ -9,11 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gemma_monitoring.registry import METRICS, OBJECTIVES, Emitter, Kind
 from gemma_operator.api.manifest import Manifest, ObjectKey
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, StartupPhaseName
 from gemma_operator.controller.endpoints import FAMILIES, EndpointMetrics, Picture, unix
 from gemma_operator.controller.metrics import Metrics
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.observed import DeploymentState, Observed, PodState
+from gemma_operator.status.startup import Startup
 from support.plans import CPU_PLAN, OWNER
 
 KEY = ObjectKey("v1", "GemmaDeployment", OWNER.namespace, OWNER.name)
@@ -147,6 +148,19 @@ def test_a_restarted_operator_does_not_count_old_starts(
     endpoints.show(KEY, picture(pod("a", READY)))
     assert value(endpoints, "gemma_deployment_startup_last_seconds") == 90
     assert registry.get_sample_value("gemma_operator_startup_seconds_count", {"engine": "LlamaCpp"}) == 0
+
+
+def test_each_phase_of_a_start_counts_once(endpoints: EndpointMetrics, registry: CollectorRegistry) -> None:
+    started = replace(pod("a", READY), startup=Startup({StartupPhaseName.WEIGHTS: 60}))
+    for shown in (pod("a"), started, started):
+        endpoints.show(KEY, picture(shown))
+    found = {
+        phase: registry.get_sample_value(
+            "gemma_operator_startup_phase_seconds_sum", {"engine": "LlamaCpp", "phase": phase.value}
+        )
+        for phase in StartupPhaseName
+    }
+    assert found == dict.fromkeys(StartupPhaseName, 0.0) | {StartupPhaseName.WEIGHTS: 60.0}
 
 
 def test_the_last_start_is_that_of_the_pod_that_became_ready_last(endpoints: EndpointMetrics) -> None:
