@@ -17,7 +17,9 @@ from gemma_operator.planning.planner import make_plan
 from gemma_operator.settings import OperatorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+FILES = sorted((ROOT / "examples").rglob("*.yaml"))
+EXAMPLES = [file for file in FILES if "\nkind: GemmaDeployment\n" in file.read_text()]
+"""The others are what a platform team puts around them, such as admission policies."""
 NAMES_OF_THEIR_OWN = ("codegemma", "medgemma", "txgemma", "translategemma")
 """Models that share a family's architecture, and that users look for by name."""
 SETTINGS = OperatorSettings()
