@@ -83,12 +83,15 @@ def main() -> int:
     args = parser.parse_args()
     catalog = load_catalog()
     memory = predict_memory(_rows("memory-points.csv"), catalog)
+    held = predict_memory(_rows("held-out-points.csv"), catalog)
     speed = predict_throughput(_rows("throughput-points.csv"), catalog)
     before = DOCUMENT.read_text(encoding="utf-8")
     after = before
     for name, lines in (
         ("matrix", matrix_lines(catalog)),
         ("accuracy", accuracy_lines(memory, speed, catalog)),
+        ("flags", flag_lines(catalog)),
+        ("held", point_lines(held)),
         ("points", point_lines(memory)),
         ("speeds", speed_lines(speed)),
     ):
@@ -186,6 +189,18 @@ def point_lines(memory: Sequence[Prediction]) -> list[str]:
         error = "" if p.error is None else f"{p.error:+.1%}"
         name = f"{row['model']} {row['precision']}"
         lines.append(_line([row["id"], name, where, row["metric"], row["value"], predicted, error, p.basis]))
+    return lines
+
+
+def flag_lines(catalog: Catalog) -> list[str]:
+    """Rows from the card with and without the flags that the place they cite publishes."""
+    rows = _rows("memory-points.csv")
+    alone = {p.row["id"]: p for p in predict_memory([{**row, "source": ""} for row in rows], catalog)}
+    lines = [_line(["id", "logged", "the row alone", "with published flags"]), _line(["---"] * 4)]
+    for p in predict_memory(rows, catalog):
+        before = alone[p.row["id"]]
+        if p.error is not None and before.error is not None and p.predicted != before.predicted:
+            lines.append(_line([p.row["id"], p.row["value"], f"{before.error:+.1%}", f"{p.error:+.1%}"]))
     return lines
 
 

@@ -12,6 +12,7 @@ from gemma_operator.api.quantity import GIB
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.hardware_rows import Accelerator
+from gemma_operator.catalog.recipes import recipe_for
 from gemma_operator.planning.units import version_tuple
 
 LogRow = Mapping[str, str]
@@ -25,7 +26,7 @@ ASSUMED_UTILIZATION = 0.92
 ASSUMED_FREE_FRACTION = 0.90
 """TensorRT-LLM's default share of the memory that weights leave."""
 ASSUMED_SEQUENCES = 256
-"""vLLM's default max_num_seqs below 70 GiB; rows do not state it."""
+"""vLLM's default max_num_seqs below 70 GiB, for rows that neither state it nor cite a place that does."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 """A dated image is taken for the vLLM of Triton's image of that month."""
 DEVICE_CLASSES = ((160 * GIB, 16384, (0, 29)), (70 * GIB, 8192, (0, 0)))
@@ -75,6 +76,7 @@ class LoggedStart:
     context: int | None
     utilization: float | None
     batched_tokens: int
+    max_sequences: int
     kv_element_bytes: int
     text_only: bool
     images: bool
@@ -104,7 +106,10 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
     scheme, known = _scheme(row.get("precision", "").lower(), variant.architecture, catalog)
     a100 = "a100" in gpu.lower()
     text_only = "text-only" in notes
-    images = "image input disabled" not in notes and not text_only
+    ranks = int(number(row.get("tp", "")) or 1)
+    recipe = recipe_for(row.get("source", ""), variant.architecture, ranks)
+    images = "image input disabled" not in notes and not text_only and (recipe is None or recipe.images)
+    tokens = stated_tokens or (recipe.max_num_batched_tokens if recipe else None)
     return LoggedStart(
         architecture_key=variant.architecture,
         variant_key=key,
@@ -115,15 +120,17 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
         engine=_engine(engine_text, gpu.lower()),
         accelerator=accelerator[0] if accelerator else None,
         device_gib=device,
-        tensor_parallel_size=int(number(row.get("tp", "")) or 1),
+        tensor_parallel_size=ranks,
         context=int(number(row.get("max_model_len", "")) or 0) or None,
-        utilization=number(row.get("gpu_mem_util", "")),
-        batched_tokens=stated_tokens
+        utilization=number(row.get("gpu_mem_util", ""))
+        or (recipe.gpu_memory_utilization if recipe else None),
+        batched_tokens=tokens
         or _batched(device, a100, version, variant.architecture in PREFIX_LM and images),
+        max_sequences=stated_sequences(row) or (recipe.max_num_seqs if recipe else ASSUMED_SEQUENCES),
         kv_element_bytes=_kv_bytes(row.get("kv_dtype", "").lower(), scheme, catalog),
         text_only=text_only,
         images=images,
-        drafter="mtp" in engine_text,
+        drafter="mtp" in engine_text or (recipe is not None and recipe.drafter),
         eager="eager" in row.get("metric", ""),
     )
 
@@ -232,9 +239,22 @@ def _scheme(precision: str, architecture: str, catalog: Catalog) -> tuple[str | 
 
 
 def stated_batched_tokens(row: LogRow) -> int | None:
-    """max_num_batched_tokens where the row's notes give it."""
-    stated = re.search(r"(?:max_num_batched_tokens|mnbt|x=)\s*(\d+)", row.get("notes", "").lower())
-    return int(stated[1]) if stated else None
+    """max_num_batched_tokens where the row gives it."""
+    return _stated(row, "max_num_batched_tokens", r"(?:max_num_batched_tokens|mnbt|x=)\s*(\d+)")
+
+
+def stated_sequences(row: LogRow) -> int | None:
+    """max_num_seqs where the row gives it."""
+    return _stated(row, "max_num_seqs", r"max_num_seqs\s*=?\s*(\d+)")
+
+
+def _stated(row: LogRow, column: str, note: str) -> int | None:
+    """A setting from the row's own column, which tables may have or not, or from its notes."""
+    cell = number(row.get(column, ""))
+    if cell is not None and cell >= 1:
+        return int(cell)
+    found = re.search(note, row.get("notes", "").lower())
+    return int(found[1]) or None if found else None
 
 
 def _batched(device_gib: float | None, a100: bool, version: tuple[int, ...], media: bool) -> int:

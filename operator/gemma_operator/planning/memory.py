@@ -138,6 +138,8 @@ def demand_of(setup: EngineSetup) -> Demand:
 
 def _vllm(setup: EngineSetup) -> Demand:
     overhead = [_activations(setup), _non_torch()]
+    if setup.architecture.experts:
+        overhead.append(_expert_workspace(setup))
     if setup.tensor_parallel_size > 1:
         overhead.append(_nccl())
     if setup.cuda_graphs and setup.version >= VLLM_GRAPH_RESERVE_SINCE:
@@ -227,6 +229,8 @@ def _tensorrt(setup: EngineSetup) -> Demand:
         "constant; not yet measured on a GPU",
     )
     overhead = [_activations(setup), runtime, graphs, *_extras(setup)]
+    if setup.architecture.experts:
+        overhead.append(_expert_workspace(setup))
     if setup.tensor_parallel_size > 1:
         overhead.append(_nccl())
     left = setup.device_bytes - weights.bytes
@@ -269,11 +273,6 @@ def _activations(setup: EngineSetup) -> Term:
     architecture, ranks = setup.architecture, setup.tensor_parallel_size
     per_token = HIDDEN_COPIES * architecture.hidden_size
     per_token += FEED_FORWARD_COPIES * architecture.widest_feed_forward // ranks
-    if architecture.experts:
-        routed = architecture.experts.active
-        per_token += routed * (
-            FEED_FORWARD_COPIES * architecture.experts.width // ranks + architecture.hidden_size
-        )
     text = setup.batched_tokens * per_token * RUN_TYPE_BYTES
     logit_bytes = LOGIT_BYTES_V2 if setup.version >= SAMPLER_V2_SINCE else LOGIT_BYTES
     rows = setup.max_sequences * (DRAFT_ROWS if setup.draft_bytes else 1)
@@ -289,6 +288,25 @@ def _activations(setup: EngineSetup) -> Term:
     return Term(
         "activations", peak, int(peak * 0.6), int(peak * 1.6), "max(feed-forward, sampling, image encoder)"
     )
+
+
+def _expert_workspace(setup: EngineSetup) -> Term:
+    """Scratch of the expert kernels, as their `workspace_shapes` ask for it (vLLM 0.24.0 and 0.32.0).
+
+    Marlin and Triton: tokens x active experts x (max(N, K) + max(2N, K)), N the width of an expert per rank
+    and K the hidden size. FlashInfer, which runs NVFP4: tokens x K. Kept between steps (v1/worker/workspace
+    frees it only to grow), so it adds to every peak.
+    """
+    architecture, scheme = setup.architecture, setup.catalog.schemes[setup.scheme]
+    if architecture.experts is None:
+        raise ValueError(f"{setup.architecture_key} has no experts")
+    width, hidden = architecture.experts.width // setup.tensor_parallel_size, architecture.hidden_size
+    per_token = architecture.experts.active * (max(width, hidden) + max(2 * width, hidden))
+    if scheme.experts.startswith("nvfp4"):
+        per_token = hidden
+    size = setup.batched_tokens * per_token * RUN_TYPE_BYTES
+    formula = f"{setup.batched_tokens} tokens x {per_token} elements"
+    return Term("expert workspace", size, size // 2, int(size * 1.2), formula)
 
 
 def concurrency_that_fits(demand: Demand, context: int) -> int:

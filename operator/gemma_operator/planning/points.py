@@ -10,7 +10,6 @@ from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.planning.kv_cache import KvCache, TensorRTCache, VllmCache
 from gemma_operator.planning.logged import (
     ASSUMED_FREE_FRACTION,
-    ASSUMED_SEQUENCES,
     ASSUMED_UTILIZATION,
     DRAFTER_SHARE,
     LoggedStart,
@@ -199,7 +198,7 @@ def setup_of(row: LogRow, start: LoggedStart, catalog: Catalog) -> EngineSetup |
         device_bytes=int(start.device_gib * GIB),
         utilization=start.utilization or _default_utilization(start),
         batched_tokens=start.batched_tokens,
-        max_sequences=ASSUMED_SEQUENCES,
+        max_sequences=start.max_sequences,
         kv_element_bytes=start.kv_element_bytes,
         images=start.images,
         cuda_graphs=not start.eager,

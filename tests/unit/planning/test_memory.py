@@ -65,6 +65,15 @@ def test_images_need_the_encoders_activations() -> None:
     assert term("activations", batched_tokens=8192, images=True) > term("activations", batched_tokens=8192)
 
 
+def test_experts_keep_their_scratch_beside_every_peak() -> None:
+    """4,096 tokens x 8 experts x (2816 + 2816) x 2 bytes; hidden is the wider: two ranks halve nothing."""
+    mixture = {"architecture_key": "gemma-4-26b-a4b", "batched_tokens": 4096}
+    assert term("expert workspace", **mixture) == 4096 * 8 * (2816 + 2816) * 2
+    assert term("expert workspace", **mixture, tensor_parallel_size=2) == term("expert workspace", **mixture)
+    assert term("expert workspace", **mixture, scheme="nvfp4_experts") == 4096 * 2816 * 2
+    assert term("expert workspace") == 0
+
+
 def test_graphs_are_reserved_from_0_21_on() -> None:
     assert term("CUDA graphs", version=(0, 20)) == 0
     assert term("CUDA graphs", version=(0, 21)) > 0

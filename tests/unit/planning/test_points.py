@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.planning import CATALOG
 
-from gemma_operator.planning.logged import LogRow, start_of
+from gemma_operator.catalog.recipes import recipe_for, shipped_recipes
+from gemma_operator.planning.logged import ASSUMED_SEQUENCES, LogRow, start_of
 from gemma_operator.planning.points import Prediction, predict_memory
 from gemma_operator.planning.throughput_points import SpeedPrediction, predict_throughput
 
@@ -58,6 +59,51 @@ def test_tokens_and_concurrency_follow_from_logged_memory(memory: list[Predictio
     assert len(found) >= 15
     assert statistics.mean(found) <= 0.03
     assert max(found) <= 0.10
+
+
+def test_kv_memory_from_the_card_is_within_eight_percent_on_average(memory: list[Prediction]) -> None:
+    found = [
+        abs(p.error)
+        for p in memory
+        if p.error is not None
+        and p.basis == "KV memory from the card"
+        and p.row["kind"] in ("kv_memory", "kv_tokens")
+        and p.row["confidence"] == "high"
+    ]
+    assert len(found) >= 12
+    assert statistics.mean(found) <= 0.08
+    assert max(found) <= 0.10
+
+
+def test_public_starts_that_no_constant_was_chosen_with_are_within_eight_percent() -> None:
+    held = predict_memory(rows("held-out-points.csv"), CATALOG)
+    found = {
+        p.row["id"]: abs(p.error)
+        for p in held
+        if p.error is not None and p.basis == "KV memory from the card" and p.row["confidence"] == "high"
+    }
+    assert set(found) == {"H02", "H03", "H05", "H07"}
+    assert max(found.values()) <= 0.08
+
+
+def test_a_row_that_cites_a_recipe_gets_its_flags_unless_it_states_them() -> None:
+    (row,) = [row for row in rows("memory-points.csv") if row["id"] == "P029"]
+    cited = start_of(row, CATALOG)
+    alone = start_of({**row, "source": ""}, CATALOG)
+    stated = start_of({**row, "max_num_seqs": "16", "max_num_batched_tokens": "1024"}, CATALOG, 1024)
+    assert cited is not None
+    assert alone is not None
+    assert stated is not None
+    assert (cited.max_sequences, cited.batched_tokens, cited.images) == (256, 4096, False)
+    assert (alone.max_sequences, alone.batched_tokens, alone.images) == (ASSUMED_SEQUENCES, 2496, True)
+    assert (stated.max_sequences, stated.batched_tokens) == (16, 1024)
+
+
+def test_recipes_name_bodies_of_the_catalogue_and_their_public_place() -> None:
+    for recipe in shipped_recipes():
+        assert recipe.architecture in CATALOG.architectures
+        assert recipe.source.startswith("github.com/")
+    assert recipe_for("github.com/somebody/else", "gemma-4-31b", 4) is None
 
 
 def test_what_ran_out_of_memory_is_refused(memory: list[Prediction]) -> None:
