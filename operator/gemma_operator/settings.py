@@ -1,5 +1,6 @@
 """Settings of the operator: read once from one mounted YAML file, then passed down as one frozen value."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import yaml
@@ -146,6 +147,35 @@ class RolloutSettings(Settings):
     """Labels of nodes whose pool an autoscaler may enlarge. Where it does not, a rollout goes on in place."""
 
 
+class HpaMetrics(StrEnum):
+    """What serves custom metrics to an HPA."""
+
+    PROMETHEUS_ADAPTER = "PrometheusAdapter"
+    GKE = "GKE"
+    STACKDRIVER = "Stackdriver"
+
+
+HttpUrl = Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[^\s/]+(/\S*[^\s/])?$")]
+"""Without a slash at its end."""
+
+
+class ScalingSettings(Settings):
+    """Where autoscalers get their metrics, and how fast they may move."""
+
+    prometheus_url: HttpUrl | None = Field(default=None)
+    """Prometheus that scrapes the pods, as KEDA and the operator reach it: `http://prometheus.monitoring:9090`."""
+    front_door_url: HttpUrl | None = Field(default=None)
+    """Admin address of the front door. Default: there is none, and nothing scales to zero."""
+    hpa_metrics: HpaMetrics = Field(default=HpaMetrics.PROMETHEUS_ADAPTER)
+    """Where an HPA gets its metrics, where KEDA is not installed or not wanted."""
+    up_window_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(default=30)
+    """More replicas come once the load has been higher for so long."""
+    down_window_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(default=300)
+    """Replicas go once the load has been lower for so long; longer than a cold start takes."""
+    down_period_seconds: Annotated[int, Field(ge=1, le=1800)] = Field(default=120)
+    """Time between two that go."""
+
+
 class OperatorSettings(Settings):
     """Everything the operator is told at start."""
 
@@ -177,6 +207,8 @@ class OperatorSettings(Settings):
     """Isolation of serving pods."""
     tracing: TracingSettings = Field(default=TracingSettings())
     """Spans of requests."""
+    scaling: ScalingSettings = Field(default=ScalingSettings())
+    """Metrics and pace of autoscalers."""
     accelerator_order: tuple[str, ...] = Field(default=())
     """Preference among accelerators of equal or unknown price. Default: the catalogue's order."""
 

@@ -28,6 +28,7 @@ class ApiDouble:
         self.after: Callable[[Request], None] = lambda _: None
         self._created: dict[ObjectKey, set[Path]] = {}
         self._applied: dict[ObjectKey, set[Path]] = {}
+        self._handed: dict[ObjectKey, set[Path]] = {}
         self.version = 100
         self.unserved_status_fields: set[str] = set()
         """Of an older CRD: pruned from every status."""
@@ -85,14 +86,17 @@ class ApiDouble:
         if request.content_type == MERGE_PATCH:
             return self._patch_metadata(key, request.body["metadata"])
         assert request.content_type == APPLY_PATCH
-        return self._apply(key, request.body)
+        is_ours = (request.query or {})["fieldManager"] == MANAGER
+        return (self._apply if is_ours else self._apply_for_another)(key, request.body)
 
     def _create(self, kind: Kind, manifest: Manifest) -> Manifest:
         key = object_key(manifest)
         if key in self.objects:
             raise ConflictError(f"{kind.plural} {key.name!r} already exists")
         created = self.put(manifest)
-        created["metadata"]["managedFields"] = [{"manager": MANAGER, "operation": "Update"}]
+        created["metadata"]["managedFields"] = [
+            {"manager": MANAGER, "operation": "Update", **owned(manifest)}
+        ]
         self._created[key] = leaves(manifest)
         return created
 
@@ -117,11 +121,28 @@ class ApiDouble:
         if live is None or live["metadata"]["uid"] != body["metadata"]["uid"]:
             raise ConflictError(f"uid mismatch: {key}")
         before = deepcopy(live.get("spec"))
-        for path in self._applied.get(key, set()) - leaves(body):
+        for path in self._applied.get(key, set()) - leaves(body) - self._handed.get(key, set()):
             if path[-1] not in ("resourceVersion", "generation", "uid", "managedFields"):
                 remove(live, path)
         merge(live, body)
         self._applied[key] = leaves(body)
+        if key.kind == "Deployment":
+            live["spec"].setdefault("replicas", 1)  # as the API server defaults it
+        for entry in live["metadata"].get("managedFields", ()):
+            if entry["manager"] == MANAGER:
+                entry.pop("fieldsV1", None)
+                entry.update(owned(body))
+        if live.get("spec") != before:
+            live["metadata"]["generation"] += 1
+        return self._stamp(live)
+
+    def _apply_for_another(self, key: ObjectKey, body: Manifest) -> Manifest:
+        """Under another field manager: what it names stays when ours lets go of it."""
+        live = self.objects[key]
+        assert live["metadata"]["uid"] == body["metadata"]["uid"]
+        before = deepcopy(live.get("spec"))
+        merge(live, body)
+        self._handed[key] = {path for path in leaves(body) if path[0] == "spec"}
         if live.get("spec") != before:
             live["metadata"]["generation"] += 1
         return self._stamp(live)
@@ -160,6 +181,11 @@ def parse(path: str) -> tuple[Kind, str, str, str]:
     namespace, plural, name, subresource = (*rest[1:], "", "")[:4]
     kind = next(kind for kind in KINDS.values() if (kind.api_version, kind.plural) == (version, plural))
     return kind, namespace, name, subresource
+
+
+def owned(manifest: Manifest) -> Manifest:
+    """Of `fieldsV1`, what anybody looks at."""
+    return {"fieldsV1": {"f:spec": {"f:replicas": {}}}} if "replicas" in manifest.get("spec", {}) else {}
 
 
 def leaves(value: Any, path: Path = ()) -> set[Path]:

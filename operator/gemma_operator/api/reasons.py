@@ -1,7 +1,8 @@
 """Every reason a condition can give, one sentence each. docs/api.md lists them from here.
 
 Condition types, in the order they become True: Planned → WeightsReady → PodsReady → Ready. UpToDate stands
-beside them: an endpoint may serve well from pods that are not what its spec now asks for.
+beside them: an endpoint may serve well from pods that are not what its spec now asks for. So does
+ScalingActive, where the spec has `scaling`.
 """
 
 from enum import StrEnum
@@ -15,6 +16,7 @@ class ConditionType(StrEnum):
     PODS_READY = "PodsReady"
     READY = "Ready"
     UP_TO_DATE = "UpToDate"
+    SCALING_ACTIVE = "ScalingActive"
 
 
 class Reason(StrEnum):
@@ -105,6 +107,8 @@ class Reason(StrEnum):
     """Some replicas take requests, not all."""
     SUSPENDED = "Suspended"
     """`suspend` is true, or replicas is 0."""
+    SCALED_TO_ZERO = "ScaledToZero"
+    """Nobody asks, so there are no pods; the first request to the front door waits for one."""
 
     # Ready
     READY = "Ready"
@@ -117,6 +121,22 @@ class Reason(StrEnum):
     """The rollout failed and the last good pods are back; the message has the cause. An edit tries again."""
     OPERATOR_CHANGED = "OperatorChanged"
     """The operator, its settings or the nodes changed, not the spec: the pods stay as they are."""
+
+    # ScalingActive
+    ACTIVE = "Active"
+    """The operator asked the metric source itself, and the autoscaler follows it."""
+    AT_MAXIMUM = "AtMaximum"
+    """The autoscaler follows the load, and wants more than maxReplicas."""
+    NO_CAPACITY = "NoCapacity"
+    """The autoscaler asked for pods that have no place; the message is the scheduler's own."""
+    METRIC_MISSING = "MetricMissing"
+    """The metric source does not answer, or has no such series; the message holds the query."""
+    METRIC_STALE = "MetricStale"
+    """The newest sample is too old."""
+    LABEL_MISMATCH = "LabelMismatch"
+    """The metric is there, but under other labels than the query's; the message names them."""
+    ADAPTER_MISSING = "AdapterMissing"
+    """Nothing is installed, or running, that would move the replicas."""
 
     # any condition
     WAITING = "Waiting"

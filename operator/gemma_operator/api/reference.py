@@ -41,6 +41,8 @@ _MEANINGS = {
     ConditionType.WEIGHTS_READY: "The files are where the engine looks for them.",
     ConditionType.PODS_READY: "All wanted replicas of the current template take requests.",
     ConditionType.READY: "All of the above.",
+    ConditionType.SCALING_ACTIVE: "With `scaling`: the operator asked the metric source itself, and replicas"
+    " follow it. Not part of `Ready`.",
 }
 
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import yaml
 
@@ -13,6 +14,7 @@ from gemma_operator.cli.documents import InputError, read_documents, read_resour
 from gemma_operator.planning.inventory import Inventory, inventory_from_nodes
 from gemma_operator.planning.plan import Refusal
 from gemma_operator.planning.planner import make_plan
+from gemma_operator.resources.autoscaling import Moment, Offers, arrangement_for
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.settings import OperatorSettings
 
@@ -77,7 +79,11 @@ def render(
         uid=metadata.get("uid", ""),
         generation=metadata.get("generation", 1),
     )
-    manifests = desired_objects(owner, spec, plan, settings)
+    # As on a cluster with KEDA, which is what most have that scale at all.
+    moment = Moment(datetime.now(UTC), Offers(keda=True, autoscaling_metrics=True))
+    arrangement = arrangement_for(owner, spec, plan, settings, moment)
+    scalers = () if arrangement is None else arrangement.objects
+    manifests = (*desired_objects(owner, spec, plan, settings), *scalers)
     return list(manifests) if owner.uid else [_without_owner(manifest) for manifest in manifests]
 
 

@@ -13,8 +13,16 @@ from gemma_operator.controller.basis import Basis
 from gemma_operator.controller.drift import is_outdated, stamped
 from gemma_operator.controller.endpoints import Picture
 from gemma_operator.controller.rollout import Settled, Surroundings, settle, waiting_for_weights
+from gemma_operator.controller.scaling import (
+    AUTOSCALERS,
+    arranged,
+    hand_over,
+    look_again_seconds,
+    prove,
+)
 from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
+from gemma_operator.resources.autoscaling import Arrangement
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.room import room_for
 from gemma_operator.resources.scrape import scrape_marks
@@ -40,23 +48,30 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     outcome = spec if isinstance(spec, Refusal) else basis.plan(spec, cluster.nodes())
     readable = spec if isinstance(spec, GemmaDeploymentSpec) else None
     settled: Settled | None = None
+    arrangement: Arrangement | None = None
     if readable is not None and isinstance(outcome, Plan):
+        arrangement = arranged(owner, readable, outcome, (cluster, basis.settings), clock())
         rendered = desired_objects(owner, readable, outcome, basis.settings)
+        if arrangement is not None:
+            rendered = (*rendered, *arrangement.objects)
         settled = settle(owner, readable, rendered, _around(resource, cluster, basis, clock()))
         basis.turns.follow(key, settled.is_upgrading)
-        settled = await bring_about(owner, resource, settled, cluster)
+        settled = await bring_about(owner, resource, settled, cluster, arrangement)
         if settled is None:
             return None
         for pod, metadata in scrape_marks(readable, cluster.children(key)):
             await cluster.mark(pod, metadata)
     state = None if settled is None else settled.state
-    observed = replace(_observe(owner, cluster.children(key)), rollout=state)
+    scaling = None
+    if arrangement is not None:
+        scaling = await prove(key, arrangement, cluster, basis.prover, basis.settings.scaling)
+    observed = replace(_observe(owner, cluster.children(key)), rollout=state, scaling=scaling)
     following = next_status(
         readable, owner.generation, outcome, observed, resource.get("status", {}), clock()
     )
     await say(owner, resource, following, cluster, clock)
     plan = outcome if isinstance(outcome, Plan) else None
-    soon = None if settled is None else settled.look_again_seconds
+    soon = look_again_seconds(arrangement, None if settled is None else settled.look_again_seconds)
     return Picture(owner, readable, plan, observed, following, soon)
 
 
@@ -88,7 +103,13 @@ def parse_spec(resource: Manifest) -> GemmaDeploymentSpec | Refusal:
         return Refusal(Reason.INVALID_SPEC, str(error))
 
 
-async def bring_about(owner: Owner, resource: Manifest, settled: Settled, cluster: Cluster) -> Settled | None:
+async def bring_about(
+    owner: Owner,
+    resource: Manifest,
+    settled: Settled,
+    cluster: Cluster,
+    arrangement: Arrangement | None = None,
+) -> Settled | None:
     """Write what differs from what is desired. None if the GemmaDeployment turned out to be gone."""
     children = cluster.children(object_key(resource))
     present = {object_key(child): child for child in children}
@@ -99,10 +120,16 @@ async def bring_about(owner: Owner, resource: Manifest, settled: Settled, cluste
     if missing and resource.get("status") and not await cluster.confirm(resource):
         # Children go before the news that their owner went: making them again would leave orphans.
         return None
-    for manifest in outdated:
-        await cluster.apply(manifest, present.get(object_key(manifest)))
+    # Two autoscalers of one Deployment stop each other, and KEDA's webhook refuses the second.
     for key in step.prune:
-        await cluster.delete(key)
+        if key.kind in AUTOSCALERS:
+            await cluster.delete(key)
+    for manifest in outdated:
+        live = await hand_over(present.get(object_key(manifest)), manifest, arrangement, cluster)
+        await cluster.apply(manifest, live)
+    for key in step.prune:
+        if key.kind not in AUTOSCALERS:
+            await cluster.delete(key)
     return replace(settled, state=waiting_for_weights(settled.state)) if step.held else settled
 
 

@@ -30,8 +30,8 @@ class Trigger:
             self._queue.add(key, urgent=is_edited(resource))
 
     def changed(self, kind: Kind, owner: ObjectKey | None) -> None:
-        """An object that belongs to a GemmaDeployment changed, or a node did."""
-        if kind is NODE:
+        """An object that belongs to a GemmaDeployment changed, or a node did, or an optional API."""
+        if kind is NODE or (kind.optional and owner is None):
             self.all_changed()
         elif owner is not None:
             self._queue.add(owner, SETTLE_SECONDS)

@@ -55,6 +55,7 @@ class Worker:
             if picture is None:
                 self._metrics.endpoints.forget(key)
                 self._basis.turns.follow(key, False)
+                self._basis.prover.forget(key)
             else:
                 self._metrics.endpoints.show(key, picture)
             if self._cluster.resource(key) is not None:

@@ -52,6 +52,12 @@ class Cluster(Protocol):
     def pods(self) -> Iterator[Manifest]:
         """The pods of every GemmaDeployment, one after the other: they are many."""
 
+    def serves(self, kind: str) -> bool:
+        """Whether the API server has an optional kind."""
+
+    async def release_replicas(self, deployment: Manifest, replicas: int) -> Manifest:
+        """Stop owning `replicas` without changing pods; returns the Deployment. Raises ClusterError."""
+
     async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
         """Create the object, or make `observed` like the manifest. Raises ClusterError."""
 
@@ -98,6 +104,35 @@ class KubernetesCluster:
             pod = self._index.get(key)
             if pod is not None:
                 yield pod
+
+    def serves(self, kind: str) -> bool:
+        """Whether the API server has an optional kind."""
+        return self._index.serves(kind)
+
+    async def release_replicas(self, deployment: Manifest, replicas: int) -> Manifest:
+        """Stop owning `replicas` without changing pods; returns the Deployment. Raises ClusterError.
+
+        An apply that merely leaves the field out would reset it to 1, its default, since nobody else owns it.
+        So it is first handed to another field manager, from which an autoscaler takes it with its first write
+        (kubernetes.io, Server-Side Apply, "Transferring ownership").
+        """
+        owns = (
+            entry["manager"] == MANAGER and entry.get("replicas")
+            for entry in deployment["metadata"].get("managedFields") or ()
+        )
+        if not any(owns):
+            return deployment
+        kind, metadata = kind_of(deployment), deployment["metadata"]
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": {name: metadata[name] for name in ("name", "namespace", "uid")},
+            "spec": {"replicas": replicas},
+        }
+        path = kind.path(metadata["namespace"], metadata["name"])
+        handed = {**_APPLY, "fieldManager": f"{MANAGER}-replicas"}
+        self._index.put(await self._api.send(Request("PATCH", path, handed, body, APPLY_PATCH)))
+        return self._index.get(object_key(deployment)) or deployment
 
     async def apply(self, manifest: Manifest, observed: Manifest | None) -> None:
         """Create the object, or make `observed` like the manifest. Raises ClusterError.

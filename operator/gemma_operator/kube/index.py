@@ -38,6 +38,8 @@ class Index:
         self._lists: dict[str, tuple[int, tuple[Manifest, ...]]] = {}
         self._children: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._deleted: OrderedDict[ObjectKey, int] = OrderedDict()
+        self._served: set[str] = set()
+        """Optional kinds that are served."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -100,6 +102,18 @@ class Index:
             and entry.version <= version
         ]
         owners = [self.discard(key, version) for key in missing]
+        return [owner for owner in owners if owner is not None]
+
+    def serves(self, kind: str, *, told: bool | None = None) -> bool:
+        """Whether the API server has an optional kind; `told`: what has just been found out."""
+        if told is not None:
+            (self._served.add if told else self._served.discard)(kind)
+        return kind in self._served
+
+    def drop(self, kind: str, namespace: str | None) -> list[ObjectKey]:
+        """Forget all objects of a kind that is no longer served; returns the GemmaDeployments concerned."""
+        gone = [key for key in self.keys(kind) if namespace is None or key.namespace == namespace]
+        owners = [self.discard(key, self._entries[key].version) for key in gone]
         return [owner for owner in owners if owner is not None]
 
     def get(self, key: ObjectKey) -> Manifest | None:

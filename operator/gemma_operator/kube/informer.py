@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from gemma_operator.api.manifest import Manifest, ObjectKey, object_key
 from gemma_operator.kube.apiserver import ApiServer, Request
-from gemma_operator.kube.errors import ClusterError, ForbiddenError, GoneError, UnavailableError, error_for
+from gemma_operator.kube.errors import (
+    ClusterError,
+    ForbiddenError,
+    GoneError,
+    NotFoundError,
+    UnavailableError,
+    error_for,
+)
 from gemma_operator.kube.index import Index
 from gemma_operator.kube.kinds import Kind
 
@@ -22,6 +29,8 @@ WATCH_SECONDS = 1800
 """How long the server is asked to keep a watch open. Its own choice is 30 to 60 min."""
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
+ABSENT_SECONDS = 30.0
+"""Between looks for an optional API that is not there."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +93,31 @@ class Informer:
             except GoneError:
                 version = None
                 await asyncio.sleep(FIRST_DELAY_SECONDS)
+            except NotFoundError as error:
+                version = None
+                if self.kind.optional:
+                    await self._be_absent()
+                else:
+                    failures += 1
+                    await self._pause(error, failures)
             except ClusterError as error:
                 failures = 1 if self.freshness.heard_at > heard_before else failures + 1
                 await self._pause(error, failures)
+
+    async def _be_absent(self) -> None:
+        """The API is not installed, or not any more: that is an answer as well."""
+        for owner in self._index.drop(self.kind.name, self.namespace):
+            self._changed(self.kind, owner)
+        self._found(served=False)
+        self._touch()
+        self.freshness.synced = True
+        self._synced.set()
+        await asyncio.sleep(ABSENT_SECONDS)
+
+    def _found(self, *, served: bool) -> None:
+        if self.kind.optional and self._index.serves(self.kind.name) is not served:
+            self._index.serves(self.kind.name, told=served)
+            self._changed(self.kind, None)
 
     async def _pause(self, error: ClusterError, failures: int) -> None:
         text = str(error)
@@ -118,6 +149,7 @@ class Informer:
             query = {**query, "continue": following}
         for owner in self._index.retain(self.kind.name, self.namespace, present, int(version)):
             self._changed(self.kind, owner)
+        self._found(served=True)
         self.freshness.synced = True
         self._synced.set()
         return str(version)

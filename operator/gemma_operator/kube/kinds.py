@@ -39,6 +39,8 @@ class Kind:
     label_selector: str = _MINE
     """Of the watch: objects of others cost neither memory nor traffic."""
     field_selector: str = ""
+    optional: bool = False
+    """Of an API that a cluster may have or not, and that may come and go."""
 
     @property
     def group(self) -> str:
@@ -104,6 +106,19 @@ WARNING = Kind(
 ANNOUNCEMENT = Kind("events.k8s.io/v1", "Event", "events", ("create",))
 """What the operator tells: transitions of a GemmaDeployment's conditions."""
 
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", _CHILD
+)
+SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects", _CHILD, optional=True)
+AUTOSCALING_METRIC = Kind(
+    "autoscaling.gke.io/v1beta1",
+    "AutoscalingMetric",
+    "autoscalingmetrics",
+    _CHILD,
+    keep=("spec",),
+    optional=True,
+)
+
 CHILD_KINDS = (
     Kind("v1", "ConfigMap", "configmaps", _CHILD, keep=("data",)),
     Kind(
@@ -119,6 +134,9 @@ CHILD_KINDS = (
     Kind("v1", "Service", "services", _CHILD, keep=("spec",)),
     Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", _CHILD, keep=("spec",)),
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", _CHILD, keep=("spec",)),
+    HORIZONTAL_POD_AUTOSCALER,
+    SCALED_OBJECT,
+    AUTOSCALING_METRIC,
 )
 """What the operator makes."""
 
@@ -143,11 +161,8 @@ def trimmed(kind: Kind, manifest: Manifest) -> Manifest:
         if metadata.get(name):
             kept[name] = metadata[name]  # of a node no annotations: agents rewrite them all the time
     if managers := metadata.get("managedFields"):
-        # Only who manages, not what: `Cluster.apply` needs to know whether the object was created by POST.
-        kept["managedFields"] = [
-            {part: entry[part] for part in ("manager", "operation", "subresource") if part in entry}
-            for entry in managers
-        ]
+        # `Cluster.apply` needs to know whether the object was created by POST.
+        kept["managedFields"] = [_manager(entry) for entry in managers]
     if kind.reduce is not None:
         manifest = kind.reduce(manifest)
     result: Manifest = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": kept}
@@ -160,6 +175,14 @@ def trimmed(kind: Kind, manifest: Manifest) -> Manifest:
         elif value and below in value:
             result.setdefault(top, {})[below] = value[below]
     return result
+
+
+def _manager(entry: Manifest) -> Manifest:
+    """Who manages; of what, only the number of replicas, which an autoscaler may take over."""
+    kept: Manifest = {part: entry[part] for part in ("manager", "operation", "subresource") if part in entry}
+    if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+        kept["replicas"] = True
+    return kept
 
 
 def rbac_rules(kinds: Iterable[Kind] = tuple(KINDS.values())) -> list[Manifest]:

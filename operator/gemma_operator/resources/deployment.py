@@ -15,6 +15,7 @@ from gemma_operator.api.manifest import (
 )
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Strategy
 from gemma_operator.planning.plan import Plan
+from gemma_operator.resources.autoscaling.objects import endpoint_label
 from gemma_operator.resources.configmap import config_hash
 from gemma_operator.resources.layout import object_metadata
 from gemma_operator.resources.pod import serving_pod
@@ -43,7 +44,7 @@ def deployment(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Op
         "kind": "Deployment",
         "metadata": metadata,
         "spec": {
-            "replicas": desired_replicas(spec),
+            **({} if is_autoscaled(spec) else {"replicas": desired_replicas(spec)}),
             "revisionHistoryLimit": REVISION_HISTORY,
             "progressDeadlineSeconds": progress_deadline_seconds(spec, plan),
             "strategy": pace.manifest(),
@@ -56,7 +57,7 @@ def deployment(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Op
 def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
     return {
         "metadata": {
-            "labels": labels_for(owner, SERVING),
+            "labels": {**labels_for(owner, SERVING), **endpoint_label(owner, settings)},
             "annotations": {
                 CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan, settings),
                 "kubectl.kubernetes.io/default-container": "gateway",
@@ -67,9 +68,18 @@ def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Ope
     }
 
 
+def is_autoscaled(spec: GemmaDeploymentSpec) -> bool:
+    """Whether `replicas` of the Deployment belongs to an autoscaler: it is never written then."""
+    return spec.scaling is not None and not spec.suspend
+
+
 def desired_replicas(spec: GemmaDeploymentSpec) -> int:
-    """Pods that should exist."""
-    return 0 if spec.suspend else spec.replicas
+    """Pods that should exist; under an autoscaler, that may."""
+    if spec.suspend:
+        return 0
+    if spec.scaling is None:
+        return spec.replicas
+    return max(spec.scaling.max_replicas, *(each.max_replicas for each in spec.scaling.schedules), 1)
 
 
 def progress_deadline_seconds(spec: GemmaDeploymentSpec, plan: Plan) -> int:

@@ -33,6 +33,7 @@ _PACED = ("replicas", "strategy", "progressDeadlineSeconds")
 """Fields of a Deployment that change no pod, and follow the spec whichever template is in force."""
 _NO_POD_CHANGES: dict[str, Any] = {
     "replicas": True,
+    "scaling": True,
     "suspend": True,
     "rollout": True,
     "monitoring": True,
@@ -131,7 +132,7 @@ def _followed(kept: Manifest, now: Manifest | None) -> Manifest:
 
 def _paced(deployment: Manifest, now: Manifest) -> Manifest:
     """In the order of fields of a rendering, so that a diff of the two shows what differs."""
-    fields = {**deployment["spec"], **{name: now["spec"][name] for name in _PACED}}
+    fields = {**deployment["spec"], **{name: now["spec"][name] for name in _PACED if name in now["spec"]}}
     order = [*now["spec"], *(name for name in fields if name not in now["spec"])]
     return {**deployment, "spec": {name: fields[name] for name in order if name in fields}}
 

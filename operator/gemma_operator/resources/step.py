@@ -64,7 +64,9 @@ def _pruned(
 
 def _serves(desired: Sequence[Manifest]) -> bool:
     """Nothing has to wait for the sake of zero replicas: suspending takes effect at once."""
-    return any(manifest["kind"] == "Deployment" and manifest["spec"]["replicas"] for manifest in desired)
+    return any(
+        manifest["kind"] == "Deployment" and manifest["spec"].get("replicas", 1) for manifest in desired
+    )
 
 
 def _waits_for_weights(manifest: Manifest) -> bool:

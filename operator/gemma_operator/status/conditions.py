@@ -23,6 +23,7 @@ from gemma_operator.planning.plan import Outlook, Plan, Refusal
 from gemma_operator.status.observed import Observed
 from gemma_operator.status.podsready import pods_verdict
 from gemma_operator.status.rollout import rendered_status, up_to_date
+from gemma_operator.status.scaling import Fleet, scaling_verdict
 from gemma_operator.status.startup import startup_status
 from gemma_operator.status.summary import accelerator_text, plan_sentence, summarize
 from gemma_operator.status.verdict import Verdict, shortened
@@ -76,6 +77,7 @@ def next_status(
                 **verdicts,
                 ConditionType.READY: ready,
                 ConditionType.UP_TO_DATE: up_to_date(outcome, observed),
+                **_scaling(spec, observed, before, now),
             },
             generation,
             before,
@@ -163,6 +165,26 @@ def _weights(
     if stood is None or reason is None or observed.deployment is None:
         return Verdict.unknown(Reason.WAITING, "waits for a plan")
     return Verdict(stood.status, reason, stood.message)
+
+
+def _scaling(
+    spec: GemmaDeploymentSpec | None, observed: Observed, before: GemmaDeploymentStatus, now: str
+) -> dict[ConditionType, Verdict]:
+    """Where replicas are a fixed number there is no such condition; a refused edit leaves it as it was."""
+    deployment = observed.deployment
+    if observed.scaling is not None and deployment is not None:
+        times = [pod.ready_since for pod in observed.pods if pod.ready_since is not None]
+        troubles = (pod.trouble for pod in observed.pods if pod.trouble is not None)
+        unplaced = next((t.message for t in troubles if t.reason is Reason.UNSCHEDULABLE), None)
+        fleet = Fleet(deployment.desired, deployment.ready, min(times, default=None), unplaced)
+        return {ConditionType.SCALING_ACTIVE: scaling_verdict(observed.scaling, fleet, now)}
+    if observed.scaling is not None or (spec is not None and (spec.scaling is None or spec.suspend)):
+        return {}
+    stood = next((c for c in before.conditions if c.type == ConditionType.SCALING_ACTIVE), None)
+    reason = reason_named(stood.reason) if stood is not None else None
+    if stood is None or reason is None:
+        return {}
+    return {ConditionType.SCALING_ACTIVE: Verdict(stood.status, reason, stood.message)}
 
 
 def _roll_up(verdicts: dict[ConditionType, Verdict]) -> Verdict:

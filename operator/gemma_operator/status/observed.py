@@ -21,6 +21,7 @@ from gemma_operator.status.pods import (
     trouble_of,
     weights_fetch,
 )
+from gemma_operator.status.scaling import ScalingState
 from gemma_operator.status.startup import Startup, startup_of
 from gemma_operator.status.verdict import Verdict
 
@@ -134,6 +135,8 @@ class Observed:
     claims: tuple[ClaimState, ...] = field(default=())
     rollout: RolloutState | None = field(default=None)
     """None where nothing was rendered."""
+    scaling: ScalingState | None = field(default=None)
+    """None where replicas are a fixed number."""
 
 
 def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifest] = ()) -> Observed:

@@ -26,6 +26,10 @@ def pods_verdict(spec: GemmaDeploymentSpec | None, plan: Plan | None, observed: 
 
 
 def _at_zero(spec: GemmaDeploymentSpec | None, deployment: DeploymentState) -> Verdict:
+    if spec is not None and spec.scaling is not None and not spec.suspend:
+        return Verdict.true(
+            Reason.SCALED_TO_ZERO, "nobody asks: no pods, and the first request waits for one"
+        )
     cause = "suspend is true" if spec is not None and spec.suspend else "replicas is 0"
     stopping = f"; {deployment.replicas} still stopping" if deployment.replicas else ""
     return Verdict.false(Reason.SUSPENDED, f"{cause}: no pods are wanted{stopping}")

@@ -115,6 +115,7 @@ def test_every_reason_has_its_sentence() -> None:
         "PodsReady",
         "Ready",
         "UpToDate",
+        "ScalingActive",
         "Any condition",
     ]
 

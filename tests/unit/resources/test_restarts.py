@@ -137,6 +137,18 @@ EDITS = [
         monitoring__objectives__timePerOutputTokenP95Seconds=0.5,
         monitoring__objectives__availabilityPercent=99.5,
     ),
+    *_edits(
+        {**CPU, "scaling": {"maxReplicas": 3}},
+        False,
+        scaling__minReplicas=2,
+        scaling__maxReplicas=4,
+        scaling__signal="KVCacheUtilization",
+        scaling__target=0.5,
+        scaling__additionalSignals=[{"signal": "KVCacheUtilization"}],
+        scaling__backend="KEDA",
+        scaling__idleSeconds=60,
+        scaling__schedules=[{"start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 2, "maxReplicas": 3}],
+    ),
 ]
 LIVE_ONLY = [edit for edit in EDITS if not edit.restarts and "guardRef" not in edit.path]
 

@@ -8,6 +8,13 @@ from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec, Objectives, S
 from gemma_operator.api.v1alpha1.placement import PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec, Strategy, UpgradePolicy
 from gemma_operator.api.v1alpha1.safety import SafetySpec
+from gemma_operator.api.v1alpha1.scaling import (
+    AdditionalSignal,
+    ScalingBackend,
+    ScalingSpec,
+    Schedule,
+    Signal,
+)
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
     AdapterSpec,
@@ -42,6 +49,7 @@ __all__ = [
     "AccessMode",
     "AccessSpec",
     "AdapterSpec",
+    "AdditionalSignal",
     "CacheSpec",
     "CapacitySpec",
     "Condition",
@@ -66,8 +74,12 @@ __all__ = [
     "RenderedStatus",
     "RolloutSpec",
     "SafetySpec",
+    "ScalingBackend",
+    "ScalingSpec",
+    "Schedule",
     "Scrape",
     "SecretKeyRef",
+    "Signal",
     "SpeedStatus",
     "StartupPhaseName",
     "StartupStatus",

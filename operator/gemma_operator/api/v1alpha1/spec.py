@@ -11,6 +11,7 @@ from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
 from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec
 from gemma_operator.api.v1alpha1.safety import SafetySpec
+from gemma_operator.api.v1alpha1.scaling import ScalingSpec
 
 _Model = TypeVar("_Model", bound=ApiModel)
 
@@ -319,7 +320,9 @@ class GemmaDeploymentSpec(ApiModel):
                 "!has(self.cache) || !has(self.model.source)"
                 " || !has(self.model.source.persistentVolumeClaim)",
                 _NEEDLESS_CACHE,
-            )
+            ),
+            # replicas has a stored default of 1, so it is always there.
+            ("!has(self.scaling) || !has(self.replicas) || self.replicas == 1", _SCALED),
         )
     )
 
@@ -332,7 +335,9 @@ class GemmaDeploymentSpec(ApiModel):
     capacity: CapacitySpec = Field(default=CapacitySpec())
     """How much a replica takes on at once."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1)
-    """Number of pods."""
+    """Number of pods. In force at once when `scaling` is removed: name the number in the same edit."""
+    scaling: ScalingSpec | None = Field(default=None)
+    """Let replicas follow the load. Default: there are always `replicas`."""
     access: AccessSpec | None = Field(default=None)
     """Who may ask, and how much. Default: anybody, without limits."""
     safety: SafetySpec | None = Field(default=None)
@@ -353,3 +358,7 @@ class GemmaDeploymentSpec(ApiModel):
         source = self.model.source
         is_in_claim = source is not None and source.persistent_volume_claim is not None
         return _check(self, self.cache is None or not is_in_claim, _NEEDLESS_CACHE)
+
+    @model_validator(mode="after")
+    def _counts_replicas_once(self) -> Self:
+        return _check(self, self.scaling is None or self.replicas == 1, _SCALED)
