@@ -16,8 +16,9 @@ from gemma_operator.settings import OperatorSettings
 from support.plans import CPU_PLAN, GPU_PLAN, OWNER, spec_of
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+SHAPES = sorted((Path(__file__).resolve().parents[1] / "data" / "shapes").glob("*.yaml"))
 SETTINGS = OperatorSettings()
-every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+every_example = pytest.mark.parametrize("example", [*EXAMPLES, *SHAPES], ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ QUEUE_PER_SLOT = 4
 GPU_LABEL = "cloud.google.com/gke-accelerator"
 GFD_LABEL = "nvidia.com/gpu.product"
 PARTITION_LABEL = "cloud.google.com/gke-gpu-partition-size"
+ARCHITECTURE_LABEL = "kubernetes.io/arch"
+"""Label of every node; on GKE also the taint of Arm nodes."""
 GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 """GPU nodes carry this taint on GKE and by convention elsewhere; tolerating it never hurts."""
 
@@ -85,7 +87,7 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
         count=fit.count,
         resource_name=fit.accelerator.resource_name,
         node_selector=_node_selector(fit.accelerator),
-        tolerations=(dict(GPU_TAINT),),
+        tolerations=_tolerations(fit.accelerator),
         tensor_parallel_size=fit.count,
         memory=MemoryBudget(
             usable_bytes=demand.usable_bytes,
@@ -180,6 +182,13 @@ def _fetched_bytes(spec: GemmaDeploymentSpec, weights: WeightsPlan, adapters: tu
     return sum(one.size_bytes for one in files if spec.cache is None and one.claim_name is None)
 
 
+def _tolerations(accelerator: Accelerator) -> tuple[dict[str, str], ...]:
+    if accelerator.host_architecture == "amd64":
+        return (dict(GPU_TAINT),)
+    architecture = {"key": ARCHITECTURE_LABEL, "operator": "Equal", "value": accelerator.host_architecture}
+    return (dict(GPU_TAINT), {**architecture, "effect": "NoSchedule"})
+
+
 def _node_selector(accelerator: Accelerator) -> dict[str, str]:
     if accelerator.label:
         selector = {GPU_LABEL: accelerator.label}
@@ -187,6 +196,8 @@ def _node_selector(accelerator: Accelerator) -> dict[str, str]:
         selector = {GFD_LABEL: accelerator.gfd_products[0]}
     else:
         return {}
+    if accelerator.host_architecture != "amd64":
+        selector[ARCHITECTURE_LABEL] = accelerator.host_architecture
     if accelerator.parent is not None:
         selector[PARTITION_LABEL] = accelerator.resource_name.removeprefix("nvidia.com/mig-")
     return selector

@@ -158,7 +158,7 @@ def _placement(
     verdict = verdict_on(catalog, wish.variant_key, version, row.capability, precision)
     if not verdict.works:
         return _unsupported(wish, key, version, precision, verdict.note)
-    if row.host_architecture not in version.host_architectures:
+    if wish.image is None and row.host_architecture not in version.host_architectures:
         return _wrong_host(key, row, version)
     if wish.adapters and not version.serves_adapters(wish.architecture.body):
         return _no_adapters(wish, version)
@@ -213,7 +213,7 @@ def _wrong_host(key: str, row: Accelerator, version: EngineVersion) -> Misfit:
         Reason.UNSUPPORTED_ENGINE,
         f"{key} hosts are {row.host_architecture}, and image {version.tag} of {version.engine.value} is "
         f"known "
-        f"for {built} only; name an image for {row.host_architecture} in a catalogue overlay, or use another "
+        f"for {built} only; name one for {row.host_architecture} in engine.image, or use another "
         "accelerator",
     )
 

@@ -33,12 +33,18 @@ class Wish:
     concurrency: int | None
     cpu_millicores: int | None
     memory_bytes: int | None
-    image_tag: str | None = None
-    """Tag of the spec's own engine image, which tells the engine version where the catalogue has it."""
+    image: str | None = None
+    """The spec's own engine image."""
     adapters: int = 0
     """LoRA adapters to hold beside the model."""
     adapter_rank: int = 0
     """Largest rank among them."""
+
+    @property
+    def image_tag(self) -> str | None:
+        """Such as `26.08-vllm-python-py3`: tells the engine version, where the catalogue has it."""
+        name = (self.image or "").partition("@")[0].rpartition("/")[2]
+        return name.partition(":")[2] or None
 
     @property
     def heads(self) -> int:
@@ -76,16 +82,10 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         concurrency=spec.capacity.max_concurrent_requests,
         cpu_millicores=None if hardware.cpu is None else parse_millicores(hardware.cpu),
         memory_bytes=None if hardware.memory is None else parse_bytes(hardware.memory),
-        image_tag=_tag(spec.engine.image),
+        image=spec.engine.image,
         adapters=len(spec.model.adapters),
         adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),
     )
-
-
-def _tag(image: str | None) -> str | None:
-    """`26.08-vllm-python-py3` of an image reference; None without a tag."""
-    name = (image or "").partition("@")[0].rpartition("/")[2]
-    return name.partition(":")[2] or None
 
 
 def _unknown(name: str, catalog: Catalog) -> str:
