@@ -205,6 +205,16 @@ def test_the_operators_pod_reaches_dns_and_the_api_server_only(render: Render) -
     assert ports == {53, 6443}
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://prometheus.monitoring:9091", 9091), ("https://prometheus.example", 443)]
+)
+def test_the_operators_pod_reaches_the_prometheus_that_it_has_to_ask(
+    render: Render, url: str, port: int
+) -> None:
+    [policy] = of_kind(render("--set", f"settings.scaling.prometheusUrl={url}"), "NetworkPolicy")
+    assert [{"port": port, "protocol": "TCP"}] in [rule["ports"] for rule in policy["spec"]["egress"]]
+
+
 def test_default_deny_takes_every_pod_of_the_namespace(render: Render) -> None:
     documents = render("--set", "networkPolicy.defaultDeny=true")
     deny = next(p for p in of_kind(documents, "NetworkPolicy") if p["metadata"]["name"].endswith("deny"))

@@ -48,6 +48,20 @@ annotations: {{- toYaml . | nindent 2 }}
     {{- end }}
 {{- end -}}
 
+{{/* Ports of the Prometheus and the front door that the settings name, for a policy. */}}
+{{- define "gemma.metricPorts" -}}
+{{- $scaling := default dict .Values.settings.scaling -}}
+{{- $ports := list -}}
+{{- range $key := list "prometheusUrl" "frontDoorUrl" -}}
+{{- with get $scaling $key -}}
+{{- $url := urlParse . -}}
+{{- $port := trimPrefix ":" (regexFind ":[0-9]+$" $url.host) -}}
+{{- $ports = append $ports (printf "{port: %s, protocol: TCP}" (default (ternary "443" "80" (eq $url.scheme "https")) $port)) -}}
+{{- end -}}
+{{- end -}}
+{{- uniq $ports | join ", " -}}
+{{- end -}}
+
 {{/* Reference of one image: include "gemma.image" (list $ .Values.images.gateway) */}}
 {{- define "gemma.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
