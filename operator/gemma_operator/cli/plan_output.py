@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gemma_operator.api.quantity import format_bytes, format_millicores, gib
-from gemma_operator.planning.plan import CPU, Outlook, Plan, Refusal
+from gemma_operator.planning.plan import CPU, MemoryBudget, Outlook, Plan, Refusal
 
 BAR_CELLS = 48
 PARTS = (
@@ -56,7 +56,7 @@ def _print_plan(console: Console, plan: Plan) -> None:
         table.add_row(name, value)
     console.print(table)
     console.print()
-    console.print(memory_bar(plan))
+    console.print(memory_bar(plan.memory))
     for sentence in plan.explanations:
         console.print(f"· {sentence}", style="dim", highlight=False)
 
@@ -111,21 +111,35 @@ def _outlook_rows(outlook: Outlook) -> list[tuple[str, str]]:
     return rows
 
 
-def memory_bar(plan: Plan) -> Text:
-    """The memory sum as a bar with its numbers; per accelerator, or of the container on CPU."""
-    memory = plan.memory
+def memory_bar(memory: MemoryBudget) -> Text:
+    """The memory sum as a bar with its numbers; per accelerator, or of the container on CPU.
+
+    Where the sum does not fit, a second line shows how far the memory that there is reaches.
+    """
+    needed = memory.usable_bytes - memory.headroom_bytes
+    whole = max(needed, memory.usable_bytes)
     bar, legend = Text(), Text()
     for name, character, style in PARTS:
-        size = getattr(memory, f"{name}_bytes")
-        bar.append(character * round(BAR_CELLS * max(0, size) / memory.usable_bytes), style=style)
+        size = max(0, getattr(memory, f"{name}_bytes"))
+        if name == "headroom" and needed > memory.usable_bytes:
+            continue
+        cells = max(1, round(BAR_CELLS * size / whole)) if size else 0
+        bar.append(character * cells, style=style)
         legend.append(f"{character} {name.replace('_', ' ')} {gib(size)}  ", style=style)
-    return Text.assemble(bar, f" {gib(memory.usable_bytes)} GiB usable\n", legend, "\n")
+    if needed <= memory.usable_bytes:
+        return Text.assemble(bar, f" {gib(memory.usable_bytes)} GiB usable\n", legend, "\n")
+    reach = max(1, round(BAR_CELLS * memory.usable_bytes / whole))
+    ruler = f"{'─' * (reach - 1)}┘ {gib(memory.usable_bytes)} GiB usable\n"
+    return Text.assemble(bar, f" {gib(needed)} GiB needed\n", (ruler, "bold red"), legend, "\n")
 
 
 def _print_refusal(console: Console, refusal: Refusal) -> None:
     reason = refusal.message.split(". What fits: ")[0]
     console.print(f"refused: {refusal.reason.value}", style="bold red")
     console.print(reason, highlight=False)
+    if refusal.memory is not None:
+        console.print()
+        console.print(memory_bar(refusal.memory), end="")
     if not refusal.remedies:
         return
     console.print("\nwhat fits, the cheapest first:", style="bold")

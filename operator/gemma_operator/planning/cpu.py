@@ -12,6 +12,7 @@ from gemma_operator.planning.fit import CpuFit, Misfit, sum_sentence
 from gemma_operator.planning.inventory import Inventory, NodeOffer
 from gemma_operator.planning.kv_cache import LLAMACPP_CELL_PADDING, LlamaCppCache
 from gemma_operator.planning.memory import adapter_bytes
+from gemma_operator.planning.plan import MemoryBudget
 from gemma_operator.planning.support import Verdict
 from gemma_operator.planning.units import ceil_div
 from gemma_operator.planning.weights import RUN_TYPE_BYTES, weight_layout
@@ -134,7 +135,13 @@ def _too_large(need: CpuNeed, one_slot: CpuNeed, memory: int, room: int | None) 
             f"hardware.memory; set it to {_mebibytes(_rounded(need.bytes))} or more"
         )
         lack = need.bytes - memory
-        return Misfit(Reason.DOES_NOT_FIT, message, lack, limit=lambda: one_slot.longest_context(memory))
+        return Misfit(
+            Reason.DOES_NOT_FIT,
+            message,
+            lack,
+            limit=lambda: one_slot.longest_context(memory),
+            memory=MemoryBudget(memory, need.weights, need.kv_bytes, need.overhead),
+        )
     if room is not None and memory > room:
         parts = {**need.parts, "margin": memory - need.bytes}
         message = (
@@ -143,7 +150,14 @@ def _too_large(need: CpuNeed, one_slot: CpuNeed, memory: int, room: int | None) 
         )
         bound = _without_margin(room)
         lack = memory - room
-        return Misfit(Reason.DOES_NOT_FIT, message, lack, limit=lambda: one_slot.longest_context(bound))
+        overhead = need.overhead + memory - need.bytes
+        return Misfit(
+            Reason.DOES_NOT_FIT,
+            message,
+            lack,
+            limit=lambda: one_slot.longest_context(bound),
+            memory=MemoryBudget(room, need.weights, need.kv_bytes, overhead),
+        )
     return None
 
 

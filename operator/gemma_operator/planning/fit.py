@@ -11,6 +11,7 @@ from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.inventory import NodeOffer
 from gemma_operator.planning.kv_cache import LlamaCppCache
 from gemma_operator.planning.memory import Demand, EngineSetup
+from gemma_operator.planning.plan import MemoryBudget
 from gemma_operator.planning.support import Verdict
 
 
@@ -61,6 +62,8 @@ class Misfit:
 
     limit: Callable[[], int] | None = None
     """The most that fits: requests where too many were asked for, tokens of context where memory lacks."""
+    memory: MemoryBudget | None = None
+    """The sum that does not fit."""
 
     @property
     def message(self) -> str:

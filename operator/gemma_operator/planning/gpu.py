@@ -17,6 +17,7 @@ from gemma_operator.planning.memory import (
     demand_of,
     largest_context,
 )
+from gemma_operator.planning.plan import MemoryBudget
 from gemma_operator.planning.support import Verdict
 from gemma_operator.planning.units import version_tuple
 from gemma_operator.planning.wish import Wish
@@ -180,7 +181,8 @@ def _does_not_fit(wish: Wish, placement: Placement, count: int, demand: Demand) 
         )
 
     shortfall = (needed - demand.usable_bytes) * count
-    return Misfit(Reason.DOES_NOT_FIT, sentence, shortfall, _is_verified(placement), longest)
+    budget = MemoryBudget(demand.usable_bytes, demand.weights.bytes, cache, demand.overhead_bytes)
+    return Misfit(Reason.DOES_NOT_FIT, sentence, shortfall, _is_verified(placement), longest, budget)
 
 
 def _too_many(wish: Wish, placement: Placement, count: int, best: Step) -> Misfit:

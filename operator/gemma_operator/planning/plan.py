@@ -15,7 +15,8 @@ CPU = "cpu"
 
 @dataclass(frozen=True, slots=True)
 class MemoryBudget:
-    """Memory of one accelerator (of the engine container, on CPU), in bytes. The sum never exceeds usable."""
+    """Memory of one accelerator (of the engine container, on CPU), in bytes. Only in a refusal does the sum
+    exceed usable."""
 
     usable_bytes: int
     weights_bytes: int
@@ -24,7 +25,7 @@ class MemoryBudget:
 
     @property
     def headroom_bytes(self) -> int:
-        """What is left over."""
+        """What is left over; negative in a refusal."""
         return self.usable_bytes - self.weights_bytes - self.kv_cache_bytes - self.overhead_bytes
 
 
@@ -190,3 +191,5 @@ class Refusal:
     message: str
     """What is needed, what there is, what to change."""
     remedies: tuple[Remedy, ...] = field(default=())
+    memory: MemoryBudget | None = None
+    """The sum that does not fit, where memory is what lacks."""

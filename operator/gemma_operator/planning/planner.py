@@ -27,7 +27,7 @@ def make_plan(
     if isinstance(answer, Plan):
         return answer
     limit = answer.limit() if isinstance(answer, Misfit) and answer.limit else None
-    refusal = Refusal(answer.reason, answer.message)
+    refusal = Refusal(answer.reason, answer.message, memory=answer.memory)
     remedies = remedies_for(spec, refusal, limit, world, lambda changed: _attempt(changed, world))
     if not remedies:
         return refusal
@@ -38,7 +38,9 @@ def make_plan(
 def decide(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal:
     """The answer without remedies: what recommendations ask."""
     answer = _attempt(spec, world)
-    return Refusal(answer.reason, answer.message) if isinstance(answer, Misfit) else answer
+    if isinstance(answer, Misfit):
+        return Refusal(answer.reason, answer.message, memory=answer.memory)
+    return answer
 
 
 def _attempt(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal | Misfit:

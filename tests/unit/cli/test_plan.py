@@ -47,6 +47,11 @@ def test_a_refusal_prints_fragments_to_paste(capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert code == REFUSED
     assert text.startswith("refused: DoesNotFit")
+    bar, ruler, legend = text.split("\n\n")[1].splitlines()
+    assert bar.endswith("▓▒ 53.22 GiB needed")
+    assert ruler.endswith("┘ 19.75 GiB usable")
+    assert ruler.index("┘") < bar.index("▓")
+    assert legend.split() == ["█", "weights", "51.43", "▓", "kv", "cache", "1.34", "▒", "overhead", "0.45"]
     fragment = text.split("· precision INT4")[1].split("\n", 1)[1].split("·")[0]
     assert yaml.safe_load(fragment) == {"spec": {"model": {"precision": "INT4"}}}
 
