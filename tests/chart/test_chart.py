@@ -240,6 +240,8 @@ def test_helm_test_plans_and_applies_a_tiny_endpoint(render: Render) -> None:
     endpoint = yaml.safe_load(made["ConfigMap"]["data"]["endpoint.json"])
     assert endpoint["metadata"]["namespace"] == role["metadata"]["namespace"] == "team-a"
     assert role["rules"][1]["resourceNames"] == [endpoint["metadata"]["name"]]
+    # The operator makes a service account of the endpoint's name; the test's own would be in its way.
+    assert endpoint["metadata"]["name"] != made["ServiceAccount"]["metadata"]["name"]
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
 
 

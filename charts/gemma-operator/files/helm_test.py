@@ -49,15 +49,12 @@ def wait(path: str, wanted: str, seconds: float) -> str:
     said = "the operator has said nothing yet"
     while time.monotonic() < deadline:
         status = send("GET", path).get("status", {})
-        for condition in status.get("conditions", []):
-            if condition["type"] != wanted:
-                continue
-            if condition["status"] == "True":
-                return str(status.get("summary") or condition["message"])
-            text = f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}"
-            if text != said:
-                print(text, flush=True)
-                said = text
+        summary = str(status.get("summary") or said)
+        if any(c["type"] == wanted and c["status"] == "True" for c in status.get("conditions", [])):
+            return summary
+        if summary != said:
+            print(summary, flush=True)
+            said = summary
         time.sleep(EVERY_SECONDS)
     raise TimeoutError(f"not {wanted} within {seconds:.0f} s: {said}")
 
