@@ -20,6 +20,7 @@ COMMANDS = (
     "report",
     "crd",
     "doctor",
+    "verify_gpu",
 )
 """Each is a module of the `cli` room with `register(subparsers)`, which sets `run(args) -> exit code`."""
 

@@ -1,0 +1,82 @@
+"""`gemma-operator verify-gpu`: the plan beside a report."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gemma_operator.__main__ import main
+from gemma_operator.cli.verify_gpu import compared, evidence, on_this_machine
+from gemma_operator.planning.plan import Plan
+from support.planning import planned, spec
+
+PLAN: Plan = planned(spec("gemma-3-4b-it", hardware={"accelerator": "nvidia-l4"}))
+
+
+def report(plan: Plan, **changes: Any) -> dict[str, Any]:
+    """As an engine that does what was planned would leave it."""
+    assert plan.outlook is not None
+    as_planned = {
+        "kv_total_tokens": plan.outlook.kv_tokens,
+        "load_seconds": plan.predicted_load_seconds,
+        "streams": 24,
+        "single_tokens_per_second": plan.outlook.speed.per_request.expected,
+        "total_tokens_per_second": plan.outlook.speed.total.expected,
+        "checks": [{"name": "load", "passed": True, "detail": "", "seconds": 1.0}],
+    }
+    return {**as_planned, **changes}
+
+
+def differing(**changes: Any) -> list[str]:
+    return [row.name for row in compared(PLAN, report(PLAN, **changes)) if not row.is_met]
+
+
+def test_engine_as_planned_meets_every_row_and_is_evidence() -> None:
+    rows = compared(PLAN, report(PLAN))
+    assert all(row.is_met for row in rows)
+    proof = evidence(PLAN, report(PLAN), rows)
+    assert (proof["status"], proof["accelerator"], proof["version"]) == ("verified", "nvidia-l4", "0.24.0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({"kv_total_tokens": 1000}, "KV cache, tokens"),
+        ({"load_seconds": 10_000.0}, "load, seconds"),
+        ({"single_tokens_per_second": 0.1}, "tokens per second, each"),
+    ],
+)
+def test_figure_outside_the_plans_band_differs(changes: dict[str, Any], row: str) -> None:
+    assert differing(**changes) == [row]
+
+
+def test_failed_load_leaves_its_reason_and_no_figures() -> None:
+    failed = [{"name": "load", "passed": False, "detail": "CUDA out of memory", "seconds": 9.0}]
+    (row,) = compared(PLAN, report(PLAN, checks=failed))
+    assert (row.is_met, row.measured) == (False, "CUDA out of memory")
+
+
+def test_dummy_weights_change_the_load_format_and_nothing_else() -> None:
+    config = {"weights_path": "/weights/x", "engine_arguments": {"max_num_seqs": 4}, "adapters": {"a": "/a"}}
+    changed = on_this_machine(config, "/models/here", True)
+    assert changed["engine_arguments"] == {"max_num_seqs": 4, "load_format": "dummy"}
+    assert (changed["weights_path"], changed["adapters"]) == ("/models/here", {})
+
+
+def test_machine_without_the_engine_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--variant", "gemma-3-4b-it", "--accelerator", "nvidia-l4", "--weights", "/nowhere"]
+    assert main(["verify-gpu", *arguments]) == 2
+    assert "vllm" in capsys.readouterr().err
+
+
+def test_real_llamacpp_with_the_real_gemma_keeps_every_promise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from support.triton_runtime import gemma_270m  # noqa: PLC0415  # fetches weights when first used
+
+    arguments = ["--variant", "gemma-3-270m", "--accelerator", "cpu", "--context", "512"]
+    main(["verify-gpu", *arguments, "--weights", str(gemma_270m()), "--output", "json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert all(check["passed"] for check in answer["report"]["checks"])
+    (cache,) = [row for row in answer["rows"] if row["name"] == "KV cache, tokens"]
+    assert cache["is_met"], "the plan's cache is the engine's, on any machine"
