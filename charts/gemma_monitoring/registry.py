@@ -155,6 +155,8 @@ OPERATOR_ENDPOINT = _of(
             "Pods there should be; 0 when suspended or scaled to zero.",
         ),
         ("gemma_deployment_replicas_ready", G, "", "Pods that take requests."),
+        ("gemma_deployment_replicas_minimum", G, "", "minReplicas of spec.scaling."),
+        ("gemma_deployment_replicas_maximum", G, "", "maxReplicas of spec.scaling."),
         (
             "gemma_deployment_loading_seconds",
             G,

@@ -45,9 +45,11 @@ OBJECTIVES = {
 NEVER_IN_A_SHORT_RUN = {
     "gemma_safety_decisions_total",
     "gemma_quality_score",
+    "gemma_deployment_replicas_minimum",
+    "gemma_deployment_replicas_maximum",
     "gemma_deployment_hourly_cost",
 }
-"""Emitted only with spec.safety, where answers are sampled, and with a price."""
+"""Emitted only with spec.safety, where answers are sampled, with spec.scaling, and with a price."""
 OVERLOAD = {
     "GemmaAvailabilityBurnFast",
     "GemmaAvailabilityBurnSlow",

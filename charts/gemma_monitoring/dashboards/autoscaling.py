@@ -51,6 +51,23 @@ AUTOSCALING = Board(
             ),
         ),
         Section(
+            "Bounds",
+            (
+                Panel(
+                    "Replicas and their bounds",
+                    "Desired, between minReplicas and maxReplicas. At the maximum, requests wait.",
+                    Unit.COUNT,
+                    (
+                        Query(f"gemma:replicas_minimum:max{{{ENDPOINT}}}", f"{NAME} minimum"),
+                        Query(f"gemma:replicas_desired:max{{{ENDPOINT}}}", f"{NAME} desired"),
+                        Query(f"gemma:replicas_maximum:max{{{ENDPOINT}}}", f"{NAME} maximum"),
+                    ),
+                    width=24,
+                    needs=SCALING,
+                ),
+            ),
+        ),
+        Section(
             "Signals",
             (
                 per_endpoint(

@@ -69,6 +69,8 @@ ENDPOINTS = Group(
         _endpoint("condition", "type", "status", "reason", name="endpoint_condition"),
         _endpoint("replicas_desired"),
         _endpoint("replicas_ready"),
+        _endpoint("replicas_minimum"),
+        _endpoint("replicas_maximum"),
         _endpoint("loading_seconds"),
         _endpoint("startup_last_seconds"),
         _endpoint("startup_predicted_seconds"),

@@ -85,5 +85,16 @@ TRAFFIC = Group(
             Replicas stay
             as they are, and an endpoint at zero does not wake.""",
         ),
+        Alert(
+            "GemmaScalingWithoutCapacity",
+            Severity.WARNING,
+            "15m",
+            """max by (namespace, model) (
+            gemma:endpoint_condition:max{type="ScalingActive", reason="NoCapacity"}) == 1""",
+            "The cluster has no room for the pods that {{ $labels.namespace }}/{{ $labels.model }} scales to",
+            """The autoscaler asked for more replicas and the scheduler finds no node for them: the load is
+            above
+            what the cluster can carry, below what maxReplicas allows.""",
+        ),
     ),
 )

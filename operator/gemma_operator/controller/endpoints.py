@@ -27,6 +27,8 @@ FAMILIES: Mapping[str, str] = {
     "gemma_deployment_condition": "1 for each condition as it is now.",
     "gemma_deployment_replicas_desired": "Pods there should be; 0 when suspended or scaled to zero.",
     "gemma_deployment_replicas_ready": "Pods that take requests.",
+    "gemma_deployment_replicas_minimum": "minReplicas of spec.scaling.",
+    "gemma_deployment_replicas_maximum": "maxReplicas of spec.scaling.",
     "gemma_deployment_loading_seconds": "Age of the oldest pod that was never ready; absent without one.",
     "gemma_deployment_startup_last_seconds": "Pod created to ready, of the pod that became ready last.",
     "gemma_deployment_startup_predicted_seconds": "The plan's prediction of the same.",
@@ -158,6 +160,10 @@ def _samples(picture: Picture, endpoint: _Endpoint) -> Iterator[Sample]:
         yield from _plan_samples(endpoint.plan, desired)
     if picture.spec is not None:
         yield from _objective_samples(picture.spec.monitoring.objectives)
+        scaling = picture.spec.scaling
+        if scaling is not None:
+            yield "gemma_deployment_replicas_minimum", {}, float(scaling.min_replicas)
+            yield "gemma_deployment_replicas_maximum", {}, float(scaling.max_replicas)
     yield from _status_samples(picture.status)
 
 

@@ -176,6 +176,16 @@ def test_objectives_are_said_in_the_unit_that_their_name_ends_in(endpoints: Endp
     assert value(endpoints, "gemma_deployment_objective", objective="tpot_p95_seconds") is None
 
 
+def test_the_bounds_of_scaling_are_said_where_there_are_any(endpoints: EndpointMetrics) -> None:
+    endpoints.show(KEY, picture())
+    assert value(endpoints, "gemma_deployment_replicas_maximum") is None
+    bounds = {"minReplicas": 1, "maxReplicas": 7}
+    spec = GemmaDeploymentSpec.model_validate({"model": {"variant": "gemma-3-270m"}, "scaling": bounds})
+    endpoints.show(KEY, replace(picture(), spec=spec))
+    assert value(endpoints, "gemma_deployment_replicas_minimum") == 1
+    assert value(endpoints, "gemma_deployment_replicas_maximum") == 7
+
+
 def test_drift_is_said_where_the_operator_judges_it(endpoints: EndpointMetrics) -> None:
     endpoints.show(KEY, picture())
     assert value(endpoints, "gemma_deployment_template_drift") is None
