@@ -47,6 +47,8 @@ def release(root: Path, target: Path, *, base: str | None = None, images: bool =
     for image, file in SHIPPED.items():
         write_sbom(root, root / "requirements" / file, target / f"{image}.cdx.json")
     built = _images(target, base) if images else {}
+    if built:
+        (target / "image-values.yaml").write_text(image_values(built))
     (target / "provenance.json").write_text(json.dumps(provenance(root, version, built), indent=2) + "\n")
     (target / "SHA256SUMS").write_text(checksums(target))
     return "\n".join(
@@ -91,6 +93,15 @@ def provenance(root: Path, version: str, built: dict[str, images.Image]) -> dict
             for name, image in built.items()
         },
     }
+
+
+def image_values(built: dict[str, images.Image]) -> str:
+    """Values that make the chart name exactly these images, whatever registry they are pushed to."""
+    keys = {"operator": "operator", "gateway": "gateway", "triton-cpu": "tritonCpu"}
+    named = {
+        keys[name]: {"name": name, "tag": image.reference.rpartition(":")[2]} for name, image in built.items()
+    }
+    return yaml.safe_dump({"images": named}, sort_keys=False)
 
 
 def checksums(folder: Path) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gemma_devcluster.images import Image
 from gemma_operator import __version__
 from gemma_packaging import licences
 from gemma_packaging.__main__ import ROOT, stale
 from gemma_packaging.licences import Package, UnknownLicenceError
-from gemma_packaging.release import CRD, checksums, disagreements, write_sbom
+from gemma_packaging.release import CRD, checksums, disagreements, image_values, write_sbom
 from gemma_packaging.values import values_of
 
 CHART = ROOT / "charts" / "gemma-operator"
@@ -90,6 +91,16 @@ def test_checksums_cover_every_file_but_themselves(tmp_path: Path) -> None:
     (tmp_path / "SHA256SUMS").write_text("old")
     lines = checksums(tmp_path).splitlines()
     assert [line.split("  ")[1] for line in lines] == ["a"]
+
+
+def test_a_release_names_its_images_in_values_of_the_chart() -> None:
+    built = {name: Image(name, f"localhost/x/{name}:abc", Path("x.tar"), 2, 1) for name in licences.SHIPPED}
+    named = yaml.safe_load(image_values(built))["images"]
+    known = yaml.safe_load((CHART / "values.yaml").read_text())["images"]
+    assert {key: value["name"] for key, value in named.items()} == {
+        key: known[key]["name"] for key in ("operator", "gateway", "tritonCpu")
+    }
+    assert {value["tag"] for value in named.values()} == {"abc"}
 
 
 def test_the_released_crd_is_the_charts() -> None:
