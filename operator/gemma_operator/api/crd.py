@@ -145,6 +145,9 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], place: 
     extra = node.get("additionalProperties")
     if isinstance(extra, dict):
         schema["additionalProperties"] = _structural(extra, definitions, f"{place}.*")
+    for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if bound in schema:  # a number in JSON Schema, a flag beside the bound in OpenAPI 3.0
+            schema[limit], schema[bound] = schema[bound], True
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     if "properties" in schema:
