@@ -6,6 +6,7 @@ from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.egress import egress_ports
 from gemma_operator.resources.fetch import endpoint_ports
 from gemma_operator.resources.layout import ADMIN_PORT, API_PORT, object_metadata
+from gemma_operator.resources.media import media_egress
 from gemma_operator.resources.protection import protection_egress
 from gemma_operator.resources.tracing import tracing_egress
 from gemma_operator.settings import OperatorSettings
@@ -20,7 +21,7 @@ def serving_network_policy(
     egress = [_dns(settings)]
     if spec.cache is None and plan.fetched:
         egress.append(_hub(plan, settings))
-    egress += protection_egress(spec) + tracing_egress(settings)
+    egress += protection_egress(spec) + media_egress(spec) + tracing_egress(settings)
     ports = [{"port": port, "protocol": "TCP"} for port in (API_PORT, ADMIN_PORT)]
     return _policy(owner, short_name(owner.name), SERVING, {"ingress": [{"ports": ports}], "egress": egress})
 

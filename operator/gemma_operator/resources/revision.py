@@ -36,7 +36,7 @@ _NO_POD_CHANGES: dict[str, Any] = {
     "scaling": True,
     "suspend": True,
     "rollout": True,
-    "monitoring": True,
+    "monitoring": {"scrape": True, "objectives": True},
     "capacity": {"max_queued_requests": True},
     "access": {"limits": True, "limit_store": {"on_failure": True, "url_secret_ref": {"key": True}}},
     "safety": {

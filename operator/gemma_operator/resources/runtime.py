@@ -5,9 +5,11 @@ from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.adapters import adapter_paths, largest_rank
 from gemma_operator.resources.layout import weights_path
+from gemma_operator.resources.media import media_config
 from gemma_operator.resources.probes import REMOVAL_SECONDS
 from gemma_operator.resources.protection import access_config, safety_config
 from gemma_operator.resources.tracing import tracing_config
+from gemma_operator.resources.watching import health_config, quality_config
 from gemma_operator.settings import OperatorSettings
 from gemma_serving.contract import EngineKind, RuntimeConfig, SamplingDefaults
 
@@ -46,7 +48,11 @@ def runtime_config(
         adapter_rank=largest_rank(plan),
         access=access_config(spec),
         safety=safety_config(owner, spec),
+        media=media_config(spec),
+        quality=quality_config(spec),
+        health=health_config(spec),
         tracing=tracing_config(settings),
+        endpoint_picker_aliases=spec.monitoring.endpoint_picker_aliases or None,
     )
 
 

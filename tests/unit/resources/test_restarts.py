@@ -89,6 +89,21 @@ EDITS = [
     *_edits(GPU, True, hardware__accelerator="nvidia-a100-80gb", hardware__count=2),
     *_edits(PLAIN, True, engine__name="LlamaCpp", hardware__candidates=["cpu"]),
     *_edits(VLLM, True, engine__image="registry.example/triton:1", engine__arguments={"seed": 1}),
+    # Read once, when a gateway starts.
+    *_edits(
+        CPU,
+        True,
+        media__maxItems=1,
+        media__maxItemSize="1Mi",
+        media__maxPixels=1000,
+        media__fetchUrls=True,
+        monitoring__degraded__canarySeconds=3,
+        monitoring__degraded__successPercent=50,
+        monitoring__degraded__queuePercent=50,
+        monitoring__degraded__memoryPercent=50,
+        monitoring__qualitySamplePercent=5,
+        monitoring__endpointPickerAliases=True,
+    ),
     # Another volume. What is in it is followed without.
     *_edits(
         CPU,

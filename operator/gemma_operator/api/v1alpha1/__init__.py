@@ -4,7 +4,13 @@ Attribute docstrings are what `kubectl explain` prints; the CRD is generated fro
 """
 
 from gemma_operator.api.v1alpha1.access import AccessSpec
-from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec, Objectives, Scrape
+from gemma_operator.api.v1alpha1.media import MediaSpec
+from gemma_operator.api.v1alpha1.monitoring import (
+    DegradedSpec,
+    MonitoringSpec,
+    Objectives,
+    Scrape,
+)
 from gemma_operator.api.v1alpha1.placement import PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec, Strategy, UpgradePolicy
 from gemma_operator.api.v1alpha1.safety import SafetySpec
@@ -54,12 +60,14 @@ __all__ = [
     "CapacitySpec",
     "Condition",
     "ConditionStatus",
+    "DegradedSpec",
     "EngineName",
     "EngineSpec",
     "GemmaDeploymentSpec",
     "GemmaDeploymentStatus",
     "HardwareSpec",
     "HuggingFaceSource",
+    "MediaSpec",
     "ModelSource",
     "ModelSpec",
     "MonitoringSpec",

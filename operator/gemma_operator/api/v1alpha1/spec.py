@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSc
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 from gemma_operator.api.v1alpha1.access import AccessSpec
+from gemma_operator.api.v1alpha1.media import MediaSpec
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
 from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodToleration
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec
@@ -342,6 +343,8 @@ class GemmaDeploymentSpec(ApiModel):
     """Who may ask, and how much. Default: anybody, without limits."""
     safety: SafetySpec | None = Field(default=None)
     """What is refused for its content. Default: nothing."""
+    media: MediaSpec = Field(default=MediaSpec())
+    """Images and sound in requests."""
     cache: CacheSpec | None = Field(default=None)
     """Keep fetched weights in a claim. Default: each pod fetches into its own ephemeral volume."""
     pod: PodOptions = Field(default=PodOptions())
