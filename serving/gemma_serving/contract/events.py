@@ -14,6 +14,8 @@ class Accepted(Message):
     """The engine took the request."""
 
     prompt_tokens: int
+    token_ids: list[int] | None = None
+    """Of the prompt, BOS included; only where the request wants them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class GenerateRequest(Message):
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    logit_bias: dict[str, float] | None = None
+    """Token id, in decimal, to what is added to its logit."""
     stop: list[str] = field(default_factory=list)
     """Never shown in the output. The family's own stop tokens always apply as well."""
     seed: int | None = None
@@ -48,5 +50,7 @@ class GenerateRequest(Message):
     """LoRA adapter by name."""
     priority: int = 0
     """Lower runs earlier, where the engine knows priorities."""
+    wants_token_ids: bool | None = None
+    """True: the answer's `accepted` tells the ids of the prompt."""
     trace_context: dict[str, str] | None = None
     """W3C headers (`traceparent`, `tracestate`) of the span that the engine works for."""

@@ -62,10 +62,11 @@ class Generation:
         self._urgent = asyncio.Event()
         self._last_delta_at = float("-inf")
 
-    def accept(self, prompt_tokens: int) -> None:
-        """Say that the engine took the request."""
+    def accept(self, prompt_tokens: int, token_ids: Sequence[int] | None = None) -> None:
+        """Say that the engine took the request, and by which ids where the request wants them."""
         self.prompt_tokens = prompt_tokens
-        self._push(GenerateEvent(accepted=Accepted(prompt_tokens=prompt_tokens)))
+        told = list(token_ids) if token_ids is not None and self.request.wants_token_ids else None
+        self._push(GenerateEvent(accepted=Accepted(prompt_tokens, told)))
 
     def delta(self, text: str, tokens: int, logprobs: list[TokenLogprob] | None = None) -> None:
         """Add generated text (whole characters) of so many tokens."""

@@ -183,7 +183,7 @@ class LlamaCppEngine(EngineBase):
         # With media, what counts here is a lower bound: only llama.cpp knows how many tokens they become.
         budget = answer_budget(len(token_ids), request, config)
         if request.structure is None and not generation.media:
-            generation.accept(len(token_ids))
+            generation.accept(len(token_ids), token_ids)
         place = self._slots.request(request.priority)
         generation.on_cancel(place.cancel)
         try:
@@ -197,7 +197,7 @@ class LlamaCppEngine(EngineBase):
             if request.structure is not None:
                 body["grammar"] = await self._usable_grammar(grammar_of(request.structure))
                 if not generation.media:
-                    generation.accept(len(token_ids))
+                    generation.accept(len(token_ids), token_ids)
             generation.running = True
             return await self._complete(generation, body)
         finally:

@@ -103,6 +103,8 @@ def completion_body(
     if request.logprobs is not None:
         # The in-process and the HTTP completions call it differently.
         body["logprobs"] = body["n_probs"] = max(1, request.logprobs)
+    if request.logit_bias:
+        body["logit_bias"] = [[int(token), bias] for token, bias in request.logit_bias.items()]
     if config.adapters:
         body["lora"] = [
             {"id": index, "scale": float(name == request.adapter)}

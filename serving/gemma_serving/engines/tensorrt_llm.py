@@ -203,6 +203,9 @@ class TensorRTLLMEngine(EngineBase):
 
     async def _generate(self, generation: Generation) -> Ending:
         request, config = generation.request, self.config
+        if request.logit_bias:
+            message = "logit_bias is not available: TensorRT-LLM takes none per request"
+            raise EngineFailureError(FailureCode.UNSUPPORTED, message, "logit_bias")
         self._refuse_what_a_drafter_cannot(request)
         text = without_bos(request.prompt or "")
         inputs: Any = with_one_bos(request.token_ids or await self._token_ids(text))
@@ -248,7 +251,7 @@ class TensorRTLLMEngine(EngineBase):
                 lora_request=self._lora_request(request.adapter),
                 streaming=True,
             )
-            generation.accept(len(result.prompt_token_ids))
+            generation.accept(len(result.prompt_token_ids), result.prompt_token_ids)
             shown = 0
             async for output in result:
                 generation.running = True

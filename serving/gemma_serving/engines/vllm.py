@@ -100,6 +100,7 @@ def sampling_params(
         max_tokens=max_tokens,
         min_tokens=0,
         logprobs=request.logprobs,
+        logit_bias={int(token): bias for token, bias in (request.logit_bias or {}).items()} or None,
         detokenize=True,
         # Markup must reach the gateway as text; vLLM cuts the stop token itself in either case.
         skip_special_tokens=not row.markup_tokens,
@@ -252,7 +253,8 @@ class VllmEngine(EngineBase):
             async for output in outputs:
                 if not accepted:
                     accepted = True
-                    generation.accept(len(output.prompt_token_ids or prompt["prompt_token_ids"]))
+                    token_ids = output.prompt_token_ids or prompt["prompt_token_ids"]
+                    generation.accept(len(token_ids), token_ids)
                 ending = self._take(generation, output)
                 if ending is not None:
                     return ending

@@ -91,6 +91,7 @@ class Gateway:
             repetition_penalty=1.0 if body.repetition_penalty is None else body.repetition_penalty,
             presence_penalty=body.presence_penalty or 0.0,
             frequency_penalty=body.frequency_penalty or 0.0,
+            logit_bias=body.logit_bias,
             stop=body.stops,
             seed=body.seed,
             ignore_eos=bool(body.ignore_eos),

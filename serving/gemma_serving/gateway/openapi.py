@@ -77,7 +77,7 @@ _ANSWERS: dict[str, Schema] = {
     "Usage": _object({"key": _TEXT, "since": _COUNT, "requests": _COUNT, "limits": {"type": "object"}}),
     "Performance": _object({"requests": _COUNT, "success_percent": _or_null(_NUMBER)}, entries=_list(_ANY)),
     "Health": _object({"status": _TEXT, "reasons": _list(_TEXT), "engine": {"type": "object"}}),
-    "Tokens": _object({"count": _COUNT, "max_model_len": _COUNT}),
+    "Tokens": _object({"count": _COUNT, "max_model_len": _COUNT, "tokens": _or_null(_list(_COUNT))}),
 }
 _ERRORS = {
     "400": "The request cannot be served as it is.",
@@ -138,7 +138,9 @@ def _paths(models: list[str]) -> dict[str, Any]:
                 ],
             }
         },
-        "/tokenize": {"post": _post("Count tokens", "TokenizeRequest", "Tokens", False)},
+        "/tokenize": {
+            "post": _post("Tokens of a text or a conversation", "TokenizeRequest", "Tokens", False)
+        },
         "/health": {"get": _get("How the replica is", "Health", {"503": _json("Not serving.", "Health")})},
         "/openapi.json": {"get": _get("This document", None)},
     }

@@ -77,6 +77,25 @@ async def test_penalties_change_a_repetitive_answer(engine: Engine, penalty: dic
     assert (await ask(engine, max_tokens=40, **penalty)).text != plain.text
 
 
+async def test_a_biased_token_comes_or_the_field_is_refused_by_name(engine: Engine) -> None:
+    plain = await ask(engine, max_tokens=4, ignore_eos=True)
+    biased = await ask(engine, max_tokens=4, ignore_eos=True, logit_bias={"600": 100.0})
+    if kinds(biased) == ["failed"]:
+        assert (biased.failed.code, biased.failed.param) == ("unsupported", "logit_bias")
+    else:
+        once = await ask(engine, max_tokens=1, ignore_eos=True, logit_bias={"600": 100.0})
+        assert biased.text == once.text * 4 != plain.text
+
+
+async def test_the_prompts_ids_are_told_where_they_are_wanted(engine: Engine) -> None:
+    told = await ask(engine, None, token_ids=[600, 563], wants_token_ids=True)
+    assert told.events[0].accepted is not None
+    assert told.events[0].accepted.token_ids == [2, 600, 563]
+    untold = await ask(engine)
+    assert untold.events[0].accepted is not None
+    assert untold.events[0].accepted.token_ids is None
+
+
 async def test_answer_is_capped_by_the_context(engine: Engine, case: EngineCase) -> None:
     answer = await ask(engine, "word " * (case.config.context_length - 8), max_tokens=100, ignore_eos=True)
     assert answer.finished.reason == "length"

@@ -80,7 +80,8 @@ class ScriptedUpstream:
         if script.failed is not None:
             yield GenerateEvent(failed=script.failed)
             return
-        yield GenerateEvent(accepted=Accepted(script.prompt_tokens))
+        token_ids = list(range(script.prompt_tokens)) if request.wants_token_ids else None
+        yield GenerateEvent(accepted=Accepted(script.prompt_tokens, token_ids))
         await asyncio.sleep(script.first_delay_seconds)
         said = 0
         for piece in script.pieces[: request.max_tokens]:

@@ -36,7 +36,8 @@ def post(door, body, path="chat/completions"):
         ({"top_p": 0}, "top_p"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"stop": ""}, "stop"),
-        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": -1}, "max_tokens"),
@@ -119,8 +120,10 @@ def test_adapters_are_models_of_their_own(door):
 
 
 def test_the_variants_sampling_is_the_default_and_the_callers_wins(door):
-    post(door, {**BODY, "temperature": 0, "top_k": -1, "seed": 3, "min_p": 0.1})
+    sampling = {"temperature": 0, "top_k": -1, "seed": 3, "min_p": 0.1, "logit_bias": {"5": -100}}
+    post(door, {**BODY, **sampling})
     request = door[1].requests[-1]
+    assert request.logit_bias == {"5": -100}
     assert (request.temperature, request.top_k, request.seed, request.min_p) == (0, 0, 3, 0.1)
 
 

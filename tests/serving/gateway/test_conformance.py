@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from gemma_serving.engines.families import BOS_ID
 from gemma_serving.gateway.upstream import TritonUpstream
 from serving import running
 from support.triton_runtime import TritonServer, gemma_270m_config
@@ -159,9 +160,15 @@ def test_too_long_a_prompt_is_a_bad_request_with_both_numbers(client):
 
 
 def test_tokens_are_counted_as_they_are_used(door, client):
-    counted = httpx.post(f"{door.url}/tokenize", json={"model": "demo", "prompt": PROMPT}).json()["count"]
+    answer = httpx.post(f"{door.url}/tokenize", json={"model": "demo", "prompt": PROMPT}).json()
     used = client.completions.create(model="demo", prompt=PROMPT, max_tokens=1).usage.prompt_tokens
-    assert counted == used
+    assert answer["count"] == len(answer["tokens"]) == used
+    assert answer["tokens"][0] == BOS_ID
+    by_ids, by_text = (
+        client.completions.create(model="demo", prompt=prompt, max_tokens=4, temperature=0)
+        for prompt in (answer["tokens"], PROMPT)
+    )
+    assert by_ids.choices[0].text == by_text.choices[0].text, "the ids are the prompt"
     chat = httpx.post(f"{door.url}/tokenize", json={"model": "demo", "messages": MESSAGES}).json()["count"]
     assert (
         chat

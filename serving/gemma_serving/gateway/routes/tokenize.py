@@ -1,4 +1,4 @@
-"""`POST /tokenize`: how many tokens a prompt or a conversation has, counted by the engine itself."""
+"""`POST /tokenize`: the tokens of a prompt or a conversation, by the engine itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gemma_serving.contract import GenerateRequest
+from gemma_serving.contract import Accepted, GenerateRequest
 from gemma_serving.gateway import errors
 from gemma_serving.gateway.answers import json_response
 from gemma_serving.gateway.gateway import Gateway
@@ -43,27 +43,31 @@ class TokenizeRequest(Body):
 
 
 async def tokenize(request: Request) -> Response:
-    """Count tokens. Not admitted to a slot: the engine is cancelled as soon as it has counted."""
+    """Ids and their number, as vLLM's route of this name answers.
+
+    Not admitted to a slot: the engine is cancelled as soon as it has counted.
+    """
     gateway: Gateway = request.app.state.gateway
     body = parse(TokenizeRequest, await read_body(request))
     gateway.adapter_of(body.model)
-    base = GenerateRequest(id=f"tokenize-{uuid.uuid4().hex}", max_tokens=1)
+    base = GenerateRequest(id=f"tokenize-{uuid.uuid4().hex}", max_tokens=1, wants_token_ids=True)
     if body.prompt is not None:
         asked = with_prompt(base, body.prompt)
     else:
         functions = declared_functions(body.tools or ())
         conversation = dataclasses.replace(conversation_from(body.messages or ()), tools=functions)
         asked = dataclasses.replace(base, prompt=gateway.prompt_format.render(conversation))
-    count = await _count(gateway, asked)
-    return json_response({"count": count, "max_model_len": gateway.config.context_length})
+    accepted = await _accepted(gateway, asked)
+    answer = {"count": accepted.prompt_tokens, "max_model_len": gateway.config.context_length}
+    return json_response({**answer, "tokens": accepted.token_ids})
 
 
-async def _count(gateway: Gateway, asked: GenerateRequest) -> int:
+async def _accepted(gateway: Gateway, asked: GenerateRequest) -> Accepted:
     try:
         async with aclosing(gateway.engine.upstream.generate(asked)) as events:
             async for event in events:
                 if event.accepted is not None:
-                    return event.accepted.prompt_tokens
+                    return event.accepted
                 if event.failed is not None:
                     raise errors.from_failure(event.failed)
     except UpstreamError as error:

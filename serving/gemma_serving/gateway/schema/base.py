@@ -15,6 +15,8 @@ MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 256
 MAX_CHOICES = 16
 """Largest `n`: each choice takes a slot of its own."""
+MAX_BIASES = 1024
+"""Entries of `logit_bias`."""
 MAX_TOP_LOGPROBS = 20
 """OpenAI's limit."""
 MAX_TOKENS = 2**31 - 1
@@ -41,6 +43,9 @@ Stop = StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS)]
 Count = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+LogitBias = Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=MAX_BIASES)]
+
 
 class SamplingBody(Body):
     """Sampling and delivery: what chat and completions share."""
@@ -63,6 +68,8 @@ class SamplingBody(Body):
     """Discourages tokens the more often they occurred in the answer."""
     max_tokens: Count | None = None
     """Longest answer. Default: what the context leaves."""
+    logit_bias: LogitBias | None = None
+    """Token id to what is added to its logit; ids by `/tokenize`. 400 where the engine is TensorRT-LLM."""
     stop: Stop | None = None
     """Up to four strings that end the answer; they are not part of it."""
     seed: Annotated[int, Field(ge=-MAX_SEED, le=MAX_SEED)] | None = None
