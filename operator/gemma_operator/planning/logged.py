@@ -35,6 +35,11 @@ DEVICE_CLASSES = ((160 * GIB, 16384, (0, 29)), (70 * GIB, 8192, (0, 0)))
 DEFAULT_BATCHED_TOKENS = 2048
 MEDIA_ITEM_TOKENS = 2496
 """Largest media item of Gemma 4 with bidirectional image attention: vLLM raises its default to this."""
+CHUNKED_MEDIA_SINCE = (0, 9)
+"""The engine before V1 did not cut prompts of multimodal models: a step held the longest prompt (vLLM 0.8.3
+config.py SchedulerConfig). V1 serves them from 0.9 on; field case FO-01 logs the old engine on Gemma 3."""
+WHOLE_MEDIA_TOKENS = 5120
+"""The least such a step held."""
 PREFIX_LM = ("gemma-4-12b", "gemma-4-26b-a4b", "gemma-4-31b")
 DRAFTER_SHARE = 0.015
 """Drafters hold 1.5 % of their target's parameters (E2B and 31B are published; the others are not)."""
@@ -110,6 +115,9 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
     recipe = recipe_for(row.get("source", ""), variant.architecture, ranks)
     images = "image input disabled" not in notes and not text_only and (recipe is None or recipe.images)
     tokens = stated_tokens or (recipe.max_num_batched_tokens if recipe else None)
+    context = int(number(row.get("max_model_len", "")) or 0) or None
+    if tokens is None and images and catalog.architectures[variant.architecture].vision_tower is not None:
+        tokens = _whole_prompt(version, context or variant.context_length)
     return LoggedStart(
         architecture_key=variant.architecture,
         variant_key=key,
@@ -121,7 +129,7 @@ def start_of(row: LogRow, catalog: Catalog, stated_tokens: int | None = None) ->
         accelerator=accelerator[0] if accelerator else None,
         device_gib=device,
         tensor_parallel_size=ranks,
-        context=int(number(row.get("max_model_len", "")) or 0) or None,
+        context=context,
         utilization=number(row.get("gpu_mem_util", ""))
         or (recipe.gpu_memory_utilization if recipe else None),
         batched_tokens=tokens
@@ -229,7 +237,8 @@ def _scheme(precision: str, architecture: str, catalog: Catalog) -> tuple[str | 
         scheme = "gguf_q4_0_f16"
     if scheme == "awq_g32":
         known = architecture == "gemma-4-26b-a4b"
-        scheme = scheme if known else "w4a16_g128"
+        other = "awq_g32_linear" if architecture.startswith("gemma-3-") else "w4a16_g128"
+        scheme = scheme if known else other
     if scheme == "w4a16_ct" and (not architecture.startswith("gemma-4") or architecture == "gemma-4-26b-a4b"):
         scheme, known = "w4a16_g128", False
     if scheme == "nvfp4":
@@ -255,6 +264,11 @@ def _stated(row: LogRow, column: str, note: str) -> int | None:
         return int(cell)
     found = re.search(note, row.get("notes", "").lower())
     return int(found[1]) or None if found else None
+
+
+def _whole_prompt(version: tuple[int, ...], context: int) -> int | None:
+    """Tokens of a step that cannot cut prompts; None where it can."""
+    return max(context, WHOLE_MEDIA_TOKENS) if version < CHUNKED_MEDIA_SINCE else None
 
 
 def _batched(device_gib: float | None, a100: bool, version: tuple[int, ...], media: bool) -> int:

@@ -11,6 +11,7 @@ from gemma_operator.planning.kv_cache import KvCache, TensorRTCache, VllmCache
 from gemma_operator.planning.logged import (
     ASSUMED_FREE_FRACTION,
     ASSUMED_UTILIZATION,
+    CHUNKED_MEDIA_SINCE,
     DRAFTER_SHARE,
     LoggedStart,
     LogRow,
@@ -269,9 +270,12 @@ def _fits(row: LogRow, start: LoggedStart, setup: EngineSetup) -> Prediction:
     maximum."""
     context = start.context or setup.catalog.variants[start.variant_key].context_length
     tokens, sequences = SMALLEST_STEP
-    small = replace(setup, batched_tokens=tokens, max_sequences=sequences)
+    candidates = [setup]
+    if start.version >= CHUNKED_MEDIA_SINCE:  # before, a step could not be smaller than the context
+        candidates.append(replace(setup, batched_tokens=2048, max_sequences=16))
+        candidates.append(replace(setup, batched_tokens=tokens, max_sequences=sequences))
     fits = False
-    for candidate in (setup, replace(setup, batched_tokens=2048, max_sequences=16), small):
+    for candidate in candidates:
         demand = demand_of(candidate)
         cache = demand.cache
         if start.engine == "vllm-full" and isinstance(cache, VllmCache):

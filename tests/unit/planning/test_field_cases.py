@@ -8,6 +8,9 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.planning.attention import attention_specs
 from gemma_operator.planning.kv_cache import VllmCache
+from gemma_operator.planning.logged import start_of
+from gemma_operator.planning.memory import demand_of
+from gemma_operator.planning.points import setup_of
 from gemma_operator.planning.weights import weight_layout
 
 
@@ -35,6 +38,27 @@ def test_fo_01_without_windows_the_log_is_what_the_rule_says() -> None:
     cache = VllmCache(attention_specs(body, 1), element_bytes=2, tokens_in_flight=2048, hybrid=False)
     assert cache.request_bytes(3584) / GIB == pytest.approx(1.695, abs=0.001)
     assert cache.request_bytes(4096) > cache.request_bytes(3584)
+
+
+def test_fo_01_the_old_engine_held_a_whole_prompt_of_images_at_once() -> None:
+    """17.61 GiB of weights were logged, and about 2.2 GiB beside weights and cache."""
+    row = {
+        "model": "gemma-3-27b-it",
+        "precision": "AWQ int4",
+        "gpu": "24 GB card",
+        "gpu_mem_gib_visible": "21.99",
+        "engine_version": "vLLM 0.8.3",
+        "max_model_len": "4096",
+        "gpu_mem_util": "0.98",
+        "metric": "kv_cache_tokens",
+    }
+    start = start_of(row, CATALOG)
+    assert start is not None
+    setup = setup_of(row, start, CATALOG)
+    assert setup is not None
+    demand = demand_of(setup)
+    assert demand.weights.bytes / GIB == pytest.approx(17.61, rel=0.01)
+    assert demand.overhead_bytes / GIB == pytest.approx(2.2, rel=0.10)
 
 
 def test_fo_01_what_is_too_long_gets_the_largest_context_that_fits() -> None:
