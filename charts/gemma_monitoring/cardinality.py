@@ -74,10 +74,20 @@ ENDPOINT_BOUNDS: Mapping[str, Bound] = {
 """Labels of the operator's metrics about one GemmaDeployment. All of them end when it is deleted."""
 
 
+FRONT_DOOR_BOUNDS: Mapping[str, Bound] = {
+    "endpoint_namespace": Bound(1, "the GemmaDeployment's namespace"),
+    "model": _OF_ONE_MODEL,
+    "code": Bound(20, "HTTP status"),
+}
+"""Labels of the front door's metrics."""
+
+
 def bounds_of(metric: MetricSpec) -> Mapping[str, Bound]:
     """The labels that a metric of ours may have."""
     if metric.emitter is Emitter.GATEWAY:
         return GATEWAY_BOUNDS
+    if metric.emitter is Emitter.FRONT_DOOR:
+        return FRONT_DOOR_BOUNDS
     return ENDPOINT_BOUNDS if "namespace" in metric.labels else OPERATOR_BOUNDS
 
 

@@ -2,6 +2,7 @@
 
 from gemma_monitoring.cardinality import (
     ENDPOINT_BOUNDS,
+    FRONT_DOOR_BOUNDS,
     GATEWAY_BOUNDS,
     MOST_ENDPOINT_SERIES,
     MOST_GATEWAY_SERIES,
@@ -10,6 +11,7 @@ from gemma_monitoring.cardinality import (
 from gemma_monitoring.registry import (
     DCGM,
     EXTERNAL,
+    FRONT_DOOR,
     GATEWAY,
     OPERATOR_ENDPOINT,
     OPERATOR_PROCESS,
@@ -30,6 +32,11 @@ _SECTIONS: tuple[tuple[str, str, list[MetricSpec]], ...] = (
         "Operator, per endpoint",
         "`namespace` and `model` are the GemmaDeployment's namespace and name. Gone when the endpoint is.",
         OPERATOR_ENDPOINT,
+    ),
+    (
+        "Front door",
+        "Port 9090 of the front door, where it is installed. Its labels name the GemmaDeployment.",
+        FRONT_DOOR,
     ),
     ("Triton", "Appended to the gateway's page unchanged; only what rules and panels use is listed.", TRITON),
     ("DCGM exporter", "Where it runs. GPU panels and alerts are empty and silent without it.", DCGM),
@@ -74,6 +81,7 @@ def _cardinality() -> list[str]:
         ("gateway", GATEWAY_BOUNDS),
         ("operator", OPERATOR_BOUNDS),
         ("operator, per endpoint", ENDPOINT_BOUNDS),
+        ("front door, per endpoint", FRONT_DOOR_BOUNDS),
     )
     return lines + [
         f"| {page} | `{label}` | {bound.most} | {bound.values} |"

@@ -27,6 +27,7 @@ class Emitter(StrEnum):
 
     GATEWAY = "gateway"
     OPERATOR = "operator"
+    FRONT_DOOR = "front door"
     TRITON = "triton"
     """Appended to the gateway's page, unchanged."""
     DCGM = "dcgm-exporter"
@@ -196,6 +197,25 @@ OPERATOR_ENDPOINT = _of(
 """About 25 series per endpoint, a constant: no label's value comes from traffic. Gone when the endpoint
 is."""
 
+FRONT_DOOR = _of(
+    Emitter.FRONT_DOOR,
+    ("endpoint_namespace", "model"),
+    [
+        (
+            "gemma_front_door_requests_waiting",
+            G,
+            "",
+            "Held until a pod comes: what wakes an endpoint at zero.",
+        ),
+        ("gemma_front_door_requests_running", G, "", "Sent to a pod and not over."),
+        ("gemma_front_door_replicas", G, "", "Pods that requests may go to."),
+        ("gemma_front_door_requests_total", C, "code", "Requests by HTTP status."),
+        ("gemma_front_door_retries_total", C, "", "Requests sent to another replica before the first byte."),
+        ("gemma_front_door_wake_seconds", H, "", "How long held requests waited for a pod."),
+    ],
+)
+"""`endpoint_namespace`, since the scrape sets `namespace` to the front door's own."""
+
 OBJECTIVES = ("ttft_p95_seconds", "tpot_p95_seconds", "availability_ratio")
 """Values of `objective`, each in the unit that its name ends in."""
 
@@ -256,6 +276,14 @@ EXTERNAL = [
     MetricSpec("ALERTS", G, frozenset({"alertname", "alertstate"}), Emitter.PROMETHEUS, "Active alerts."),
 ]
 
-METRICS: tuple[MetricSpec, ...] = (*GATEWAY, *OPERATOR_PROCESS, *OPERATOR_ENDPOINT, *TRITON, *DCGM, *EXTERNAL)
+METRICS: tuple[MetricSpec, ...] = (
+    *GATEWAY,
+    *OPERATOR_PROCESS,
+    *OPERATOR_ENDPOINT,
+    *FRONT_DOOR,
+    *TRITON,
+    *DCGM,
+    *EXTERNAL,
+)
 SERIES: dict[str, MetricSpec] = {name: metric for metric in METRICS for name in metric.series_names}
 """Every selectable name."""

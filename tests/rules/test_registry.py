@@ -13,6 +13,7 @@ from gemma_monitoring.cardinality import (
     most_series,
 )
 from gemma_monitoring.registry import (
+    FRONT_DOOR,
     GATEWAY,
     METRICS,
     OPERATOR_ENDPOINT,
@@ -28,6 +29,9 @@ from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.api.v1alpha1.safety import Policy
 from gemma_operator.kube.kinds import KINDS
 from gemma_serving.contract import EngineStats
+from gemma_serving.frontdoor.books import Books
+from gemma_serving.frontdoor.fleet import Endpoint, EndpointState, Fleet
+from gemma_serving.frontdoor.holding import Waiting
 from gemma_serving.gateway.metrics import Metrics as GatewayMetrics
 from gemma_serving.gateway.quality import Quality
 from gemma_serving.gateway.safety.filters import Safety
@@ -72,6 +76,17 @@ def test_types_and_labels_of_the_gateway_are_as_declared(name: str) -> None:
     assert (found.kind, found.labels) == (wanted.kind, wanted.labels)
 
 
+def test_the_front_door_emits_exactly_what_is_declared() -> None:
+    endpoint, fleet = Endpoint("chat", "assistant"), Fleet()
+    fleet.replace({endpoint: EndpointState()})
+    books = Books(fleet, Waiting(1))
+    books.ended(endpoint, 200)
+    books.retried(endpoint)
+    books.woke(endpoint, 3.0)
+    found = {name: (each.kind, each.labels) for name, each in emitted(books.registry).items()}
+    assert found == {name: (e.kind, e.labels) for name, e in declared(Emitter.FRONT_DOOR).items()}
+
+
 def test_the_gateway_counts_every_outcome_from_the_start() -> None:
     page = GatewayMetrics(runtime_config()).render().decode()
     for outcome in OUTCOMES:
@@ -96,7 +111,9 @@ def test_an_endpoint_stays_within_its_series_whatever_happens() -> None:
     assert sum(most_series(metric) for metric in OPERATOR_ENDPOINT) <= MOST_ENDPOINT_SERIES
 
 
-@pytest.mark.parametrize("metric", [*GATEWAY, *OPERATOR_PROCESS, *OPERATOR_ENDPOINT], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "metric", [*GATEWAY, *OPERATOR_PROCESS, *OPERATOR_ENDPOINT, *FRONT_DOOR], ids=lambda m: m.name
+)
 def test_every_label_of_ours_has_a_bound(metric: MetricSpec) -> None:
     assert metric.labels <= bounds_of(metric).keys()
 
