@@ -156,7 +156,7 @@ def _variant_key(model: str, catalog: Catalog) -> str | None:
 
 def _kv_bytes(stated: str, scheme: str | None, catalog: Catalog) -> int:
     """Bytes per element of the cache: as the row says, else as the checkpoint asks for."""
-    if "fp8" in stated:
+    if "fp8" in stated or "int8" in stated:
         return 1
     return 2 if stated or scheme is None else catalog.schemes[scheme].kv_cache_bytes
 

@@ -160,6 +160,15 @@ def test_a_row_takes_version_memory_and_steps_from_itself() -> None:
     assert start.accelerator == "nvidia-rtx-3090"
 
 
+@pytest.mark.parametrize(
+    ("stated", "size"), [("fp8", 1), ("int8_per_token_head", 1), ("bf16", 2), ("fp16", 2), ("", 2)]
+)
+def test_the_caches_type_is_taken_from_the_row(stated: str, size: int) -> None:
+    start = start_of({**rows("memory-points.csv")[0], "kv_dtype": stated}, CATALOG)
+    assert start is not None
+    assert start.kv_element_bytes == size
+
+
 def test_a_model_that_is_not_gemma_is_not_guessed_at() -> None:
     row = {**rows("memory-points.csv")[0], "model": "Qwen/Qwen3-32B"}
     (prediction,) = predict_memory([row], CATALOG)
