@@ -29,8 +29,10 @@ demo-down: venv ## Remove everything that `make demo` started
 
 # --- prove it ------------------------------------------------------------------------------------
 
-.PHONY: test test-unit test-cluster test-vllm check
-test: check test-cluster ## Everything that proves the project
+FAULT_PLANS ?= 300
+
+.PHONY: test test-unit test-cluster test-faults test-vllm test-vllm-sample check
+test: check test-cluster test-vllm-sample ## Everything that proves the project
 
 test-unit: venv ## Tests that need no cluster and no Triton
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not cluster and not triton and not vllm"
@@ -40,6 +42,9 @@ test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this m
 
 test-vllm: venv ## The vLLM adapter and the KV sizes against real vLLM on CPU (7 GB, cached)
 	$(BIN)/pytest -q -m vllm
+
+test-vllm-sample: venv ## Four KV sizes against real vLLM, where its environment is cached (30 s)
+	GEMMA_VLLM_SAMPLE=4 $(BIN)/pytest -q -rs -m vllm tests/serving/vllm/test_kv_cache.py || [ $$? -eq 5 ]
 
 check: format lint types layers verify test-unit ## What must be green before each commit; needs no cluster
 

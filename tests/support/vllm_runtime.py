@@ -39,9 +39,18 @@ CPU_ARGUMENTS: Final[dict[str, Any]] = {
 }
 
 
+def _environment_folder() -> Path:
+    return CACHE / f"vllm-{content_hash(REQUIREMENTS)}"
+
+
+def is_vllm_built() -> bool:
+    """Return whether vLLM's environment is there already."""
+    return _environment_folder().is_dir()
+
+
 def vllm_python() -> Path:
     """Return the Python of vLLM's environment, building it where needed."""
-    folder = CACHE / f"vllm-{content_hash(REQUIREMENTS)}"
+    folder = _environment_folder()
     with build_once(folder) as filling:
         if filling is not None:
             uv = [sys.executable, "-m", "uv"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,8 @@ from gemma_operator.catalog.load import load_catalog
 from gemma_operator.planning.attention import AttentionSpecs, attention_specs
 from gemma_operator.planning.kv_cache import VllmCache
 from support.gemma_shapes import tiny_config
-from support.vllm_runtime import run_inside
+from support.triton_runtime import content_hash
+from support.vllm_runtime import is_vllm_built, run_inside
 
 pytestmark = pytest.mark.vllm
 
@@ -78,6 +81,29 @@ STARTS = [
 ]
 
 
+RULE = "operator/gemma_operator/planning/kv_cache.py"
+
+
+def chosen(count: int | None) -> list[Start]:
+    """All starts, or so many of those without tensor parallelism, which takes a process of its own.
+
+    The draw follows the rule's own source: a change of the rule is held against other starts.
+    """
+    if count is None:
+        return STARTS
+    return random.Random(content_hash(RULE)).sample([start for start in STARTS if start.ranks == 1], count)
+
+
+SAMPLE = os.environ.get("GEMMA_VLLM_SAMPLE")
+CHOSEN = chosen(int(SAMPLE) if SAMPLE else None)
+if SAMPLE and not is_vllm_built():
+    pytest.skip(
+        f"NOT PROVED HERE: {len(STARTS)} KV caches of real vLLM. Its environment (7 GB) is not in the cache; "
+        "`make test-vllm` builds it",
+        allow_module_level=True,
+    )
+
+
 def specs_of(start: Start) -> AttentionSpecs:
     specs = attention_specs(load_catalog().architectures[start.architecture], start.ranks)
     return replace(specs, local=replace(specs.local, window=start.window)) if start.window else specs
@@ -87,8 +113,8 @@ def specs_of(start: Start) -> AttentionSpecs:
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Start, dict[str, Any]]:
     """Ask vLLM about all starts: one process per number of ranks, which imports the library once."""
     said: dict[Start, dict[str, Any]] = {}
-    for ranks in sorted({start.ranks for start in STARTS}):
-        starts = [start for start in STARTS if start.ranks == ranks]
+    for ranks in sorted({start.ranks for start in CHOSEN}):
+        starts = [start for start in CHOSEN if start.ranks == ranks]
         questions = [question(start, tmp_path_factory.mktemp("shape")) for start in starts]
         done = run_inside(
             ["tests/support/kv_oracle.py"],
@@ -121,7 +147,7 @@ def question(start: Start, folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "arguments": arguments}
 
 
-@pytest.mark.parametrize("start", STARTS, ids=str)
+@pytest.mark.parametrize("start", CHOSEN, ids=str)
 def test_vllm_has_the_cache_that_the_plan_predicts(
     start: Start, answers: dict[Start, dict[str, Any]]
 ) -> None:
