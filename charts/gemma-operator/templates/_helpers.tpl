@@ -59,6 +59,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- $ports = append $ports (printf "{port: %s, protocol: TCP}" (default (ternary "443" "80" (eq $url.scheme "https")) $port)) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.frontDoor.enabled }}{{ $ports = append $ports "{port: 9090, protocol: TCP}" }}{{ end -}}
 {{- uniq $ports | join ", " -}}
 {{- end -}}
 

@@ -1,0 +1,67 @@
+"""The front door: there when asked for, known to the operator, and allowed no more than it reads."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chart.conftest import CHART, Render
+from gemma_operator.settings import parse_settings
+from gemma_serving.frontdoor.config import FrontDoorConfig
+
+pytestmark = pytest.mark.cluster
+
+ON = ("-f", str(CHART / "ci" / "front-door-values.yaml"))
+NAME = "release-gemma-operator-front-door"
+
+
+def named(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [d for d in documents if d["kind"] == kind and d["metadata"]["name"] == NAME]
+    return found
+
+
+def test_it_is_left_out_by_default(render: Render) -> None:
+    assert NAME not in {document["metadata"]["name"] for document in render()}
+
+
+def test_the_operator_is_told_where_it_is(render: Render) -> None:
+    settings = next(d for d in render(*ON) if "settings.yaml" in d.get("data", {}))
+    scaling = parse_settings(settings["data"]["settings.yaml"]).scaling
+    service = named(render(*ON), "Service")
+    assert scaling.front_door_url == f"http://{NAME}.gemma-system.svc:9090"
+    assert 9090 in {port["port"] for port in service["spec"]["ports"]}
+    assert scaling.prometheus_url is not None
+
+
+def test_its_configuration_is_one_that_it_reads(render: Render) -> None:
+    config = FrontDoorConfig.from_json(named(render(*ON), "ConfigMap")["data"]["front-door.json"])
+    assert [backend.weight for backend in config.routes[0].backends] == [95, 5]
+
+
+def test_it_may_read_endpoints_and_their_addresses_and_nothing_else(render: Render) -> None:
+    rules = named(render(*ON), "ClusterRole")["rules"]
+    granted = {(r, verb) for rule in rules for r in rule["resources"] for verb in rule["verbs"]}
+    assert granted == {
+        (r, verb) for r in ("gemmadeployments", "endpointslices") for verb in ("list", "watch")
+    }
+
+
+def test_two_pods_stay_while_one_goes_and_both_meet_pod_security_restricted(render: Render) -> None:
+    deployment = named(render(*ON), "Deployment")["spec"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pod = deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_gateway_gets_a_route_without_a_limit_of_its_own(render: Render) -> None:
+    rule = named(render(*ON), "HTTPRoute")["spec"]["rules"][0]
+    assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+
+
+def test_the_operator_may_reach_it(render: Render) -> None:
+    policy = next(d for d in render(*ON) if d["kind"] == "NetworkPolicy")
+    assert json.dumps({"port": 9090, "protocol": "TCP"}) in json.dumps(policy["spec"]["egress"])
