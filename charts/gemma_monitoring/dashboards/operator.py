@@ -121,19 +121,6 @@ OPERATOR = Board(
             "Endpoints",
             (
                 Panel(
-                    "Phases of a start",
-                    "Mean over a day: until there is a node, images, weights, and a loaded model.",
-                    Unit.SECONDS,
-                    (
-                        Query(
-                            """sum by (engine, phase) (increase(gemma_operator_startup_phase_seconds_sum[1d]))
-                            / (sum by (engine, phase)
-                            (increase(gemma_operator_startup_phase_seconds_count[1d])) > 0)""",
-                            "{{engine}} {{phase}}",
-                        ),
-                    ),
-                ),
-                Panel(
                     "Conditions that are not True",
                     "By reason.",
                     Unit.COUNT,
@@ -161,6 +148,20 @@ OPERATOR = Board(
                     width=12,
                 ),
                 Panel(
+                    "Phases of a start",
+                    "Mean over a day: until there is a node, images, weights, and a loaded model.",
+                    Unit.SECONDS,
+                    (
+                        Query(
+                            """sum by (engine, phase) (increase(gemma_operator_startup_phase_seconds_sum[1d]))
+                            / (sum by (engine, phase)
+                            (increase(gemma_operator_startup_phase_seconds_count[1d])) > 0)""",
+                            "{{engine}} {{phase}}",
+                        ),
+                    ),
+                    width=12,
+                ),
+                Panel(
                     "Weights being fetched",
                     "Bytes done of all.",
                     Unit.RATIO,
@@ -172,7 +173,7 @@ OPERATOR = Board(
                             NAME,
                         ),
                     ),
-                    width=24,
+                    width=12,
                 ),
             ),
         ),
