@@ -40,6 +40,9 @@ test-unit: venv ## Tests that need no cluster and no Triton
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
 	$(BIN)/pytest -q -n 3 --dist loadgroup -m "cluster or triton"
 
+test-faults: venv ## 300 seeded plans of faults between operator and API server, and kills at every write
+	FAULT_PLANS=$(FAULT_PLANS) $(BIN)/pytest -q tests/faults/test_faults.py
+
 test-vllm: venv ## The vLLM adapter and the KV sizes against real vLLM on CPU (7 GB, cached)
 	$(BIN)/pytest -q -m vllm
 

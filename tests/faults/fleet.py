@@ -100,7 +100,7 @@ class Fleet:
 
     async def states(self) -> dict[str, State]:
         """What there is for each name."""
-        kinds = (GEMMA_DEPLOYMENT, *CHILD_KINDS)
+        kinds = (GEMMA_DEPLOYMENT, *(kind for kind in CHILD_KINDS if not kind.optional))
         states: dict[str, State] = {}
         for kind in kinds:
             selector = (

@@ -49,6 +49,8 @@ class WatchFault(StrEnum):
     CUT = "connection cut"
     GONE = "410 Gone"
     GONE_AFTER_DROPPED = "events dropped, then 410 Gone"
+    STALE = "an earlier event told again"
+    LATE = "an event told after the one that follows it"
 
 
 _STATUSES = {WriteFault.CONFLICT: 409, WriteFault.THROTTLED: 429, WriteFault.BROKEN: 500}
@@ -164,7 +166,7 @@ class FaultProxy:
     async def _follow(
         self, request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse
     ) -> None:
-        is_deaf = False
+        is_deaf, earlier, late = False, b"", b""
         async for line in answer.content:
             if self.is_silent:
                 continue
@@ -179,10 +181,14 @@ class FaultProxy:
             if fault is WatchFault.GONE or (is_deaf and fault is None):
                 await response.write(GONE)
                 return
-            if fault is WatchFault.GONE_AFTER_DROPPED:
-                is_deaf = True
-            else:
-                await response.write(line)
+            match fault:
+                case WatchFault.GONE_AFTER_DROPPED:
+                    is_deaf = True
+                case WatchFault.LATE:
+                    late = line
+                case _:
+                    await response.write(line + (earlier if fault is WatchFault.STALE else b"") + late)
+                    earlier, late = line, b""
         if self.is_silent:
             await asyncio.Event().wait()
 
