@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ from support.triton_runtime import CACHE, build_once, content_hash, gemma_270m, 
 REQUIREMENTS = "requirements/litellm-proxy.txt"
 LITELLM_KEY = f"sk-{os.urandom(24).hex()}"
 """Its proxy does not start without one."""
+LOAD_SECONDS = 120
+"""Longest that llama.cpp's server may load Gemma 3 270M; an idle machine needs a second."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,18 @@ def llamacpp_server(slots: int, context_length: int, threads: int) -> Iterator[P
     libraries = str(sysconfig.get_config_var("LIBDIR"))
     environment = {"PYTHONPATH": str(triton_runtime().site), "LD_LIBRARY_PATH": libraries}
     with process(command, port, **environment) as peer:
+        wait_until_loaded(port)
         yield peer
+
+
+def wait_until_loaded(port: int) -> None:
+    """llama.cpp listens before it has loaded its model, and answers 503 until then."""
+    deadline = time.monotonic() + LOAD_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"llama.cpp's server had not loaded its model after {LOAD_SECONDS} s")
 
 
 if __name__ == "__main__":
