@@ -116,6 +116,22 @@ def safetensors(tensors: Mapping[str, tuple[tuple[int, ...], bytes]]) -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
+def write_peft(folder: Path, *, seed: int, strength: float) -> Path:
+    """Write the adapter of write_lora as PEFT would have saved it."""
+    folder.mkdir(parents=True)
+    gguf = write_lora(folder / "adapter.gguf", seed=seed, strength=strength)
+    tensors = {
+        f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{side}.weight": content
+        for layer in range(LAYERS)
+        for side, content in zip("AB", lora_contents(gguf, layer), strict=True)
+    }
+    gguf.unlink()
+    settings = {"peft_type": "LORA", "r": LORA_RANK, "lora_alpha": LORA_RANK, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(tensors))
+    return folder
+
+
 def write_projector(path: Path) -> Path:
     """Write a vision tower of one layer with Gemma 3's projector."""
     square = {

@@ -16,6 +16,7 @@ import pytest
 
 from gemma_serving.engines.vllm import VllmEngine, engine_arguments, sampling_params
 from support.generating import ask, request
+from support.gguf_file import LORA_RANK, write_peft
 from support.processes import child_processes, command_line
 from support.runtime_configs import runtime_config
 from support.vllm_runtime import gemma_270m_on_cpu
@@ -68,6 +69,19 @@ def test_markup_is_text_where_the_gateway_reads_it() -> None:
         sampling_params(request(), 5, runtime_config(family=family), [1]) for family in ("gemma3", "gemma4")
     )
     assert (plain.skip_special_tokens, marked.skip_special_tokens) == (True, False)
+
+
+async def test_adapters_answer_each_in_its_own_way_and_none_as_the_model(tmp_path: Path) -> None:
+    adapters = {
+        name: str(write_peft(tmp_path / name, seed=seed, strength=0.3))
+        for seed, name in enumerate(("zebra", "aardvark"))
+    }
+    async with loaded(adapters=adapters, adapter_rank=LORA_RANK) as engine:
+        base, zebra, aardvark, again = [
+            (await ask(engine, adapter=name)).text for name in (None, "zebra", "aardvark", None)
+        ]
+    assert len({base, zebra, aardvark}) == 3
+    assert base == again
 
 
 async def test_unknown_argument_fails_the_load_with_the_nearest_known() -> None:
