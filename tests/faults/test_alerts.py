@@ -23,6 +23,9 @@ ALERT_SECONDS = 6
 STALE_SECONDS = 12
 WATCH_SECONDS = 3
 """A healthy watch speaks once a minute and is stale after five: both are cut to the same share, about."""
+AGE = "(gemma_operator_watch_age_seconds{}) > {}"
+PODS = '{resource="pods"}'
+"""An optional API that is absent is looked for every 30 s, which would be stale here."""
 CHANGE_SECONDS = 90.0
 
 
@@ -41,7 +44,9 @@ async def test_failing_writes_and_a_silent_watch_fire_their_alerts_and_no_others
 ) -> None:
     control_plane.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
     binary = builder.ensure((PROMETHEUS,)).path("prometheus")
-    rules = hastened(RULES, ALERT_SECONDS, {f"> {STALE_WATCH_SECONDS}": f"> {STALE_SECONDS}"})
+    rules = hastened(
+        RULES, ALERT_SECONDS, {AGE.format("", STALE_WATCH_SECONDS): AGE.format(PODS, STALE_SECONDS)}
+    )
     try:
         async with Fleet(control_plane, NAMESPACE, tmp_path) as fleet:
             fleet.proxy.watch_seconds = WATCH_SECONDS
