@@ -4,6 +4,8 @@ import pytest
 
 SHARED = {"apiserver": "control-plane", "faults": "control-plane"}
 """Rooms that use one cluster; every other room has its own."""
+PLATFORM = {"test_door", "test_monitoring", "test_packaging", "test_scaling_metrics", "test_secrets"}
+"""Modules of tests/cluster that go to a second cluster, so that neither half takes much longer."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,4 +22,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "triton"} & {marker.name for marker in item.iter_markers()}:
             room = item.path.relative_to(here).parts[0]
-            item.add_marker(pytest.mark.xdist_group(SHARED.get(room, room)))
+            half = "-platform" if item.path.stem in PLATFORM else ""
+            item.add_marker(pytest.mark.xdist_group(SHARED.get(room, room) + half))

@@ -23,8 +23,8 @@ from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.installation import Helm
 from gemma_devcluster.kubectl import Kubectl
 
-CLUSTER_NAME = os.environ.get("DEVCLUSTER_NAME", "test")
-"""Two sessions beside each other need two names."""
+CLUSTER_NAME = os.environ.get("DEVCLUSTER_NAME", "test") + os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Two sessions, or two workers of one, need two names."""
 OPERATOR_USER = f"system:serviceaccount:{installation.OPERATOR_NAMESPACE}:{installation.RELEASE}"
 MAX_NAME = 40
 CHANGE_SECONDS = 120
