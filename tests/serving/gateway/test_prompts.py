@@ -1,6 +1,8 @@
 """Conversations into prompts: every family, every odd order, and no way in through a user's text."""
 
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,9 @@ from gemma_serving.gateway.schema.chat import ChatRequest
 
 FAMILIES = ("gemma1", "gemma2", "gemma3", "gemma3n", "gemma4", "shieldgemma", "functiongemma")
 TURN = dict.fromkeys(FAMILIES, ("<start_of_turn>", "<end_of_turn>")) | {"gemma4": ("<|turn>", "<turn|>")}
+
+RECORDED = json.loads((Path(__file__).parents[2] / "data/prompts/gemma3-template.json").read_text())
+"""What the `chat_template` of a public tokenizer package makes of conversations; `source` says which."""
 
 
 def prompt(family, *messages):
@@ -33,6 +38,20 @@ def test_gemma_3_folds_instructions_into_the_first_user_turn():
         "<start_of_turn>user\nBye<end_of_turn>\n"
         "<start_of_turn>model\n"
     )
+
+
+@pytest.mark.parametrize("case", RECORDED["conversations"], ids=lambda case: case["name"])
+def test_gemma_3_renders_as_the_template_of_its_public_tokenizer(case):
+    """The engine adds the BOS that the template begins with; an image is named by its part's type there."""
+    messages = [(m["role"], _with_image_urls(m["content"])) for m in case["messages"]]
+    assert "<bos>" + prompt("gemma3", *messages) == case["rendered"]
+
+
+def _with_image_urls(content):
+    if isinstance(content, str):
+        return content
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    return [image if part["type"] == "image" else part for part in content]
 
 
 def test_gemma_4_has_a_system_turn_and_an_empty_thought():
