@@ -5,11 +5,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gemma_operator.api.crd import crd_manifest
 from gemma_operator.api.manifest import Manifest
+from gemma_operator.controller.drift import APPLIED_HASH_ANNOTATION
 from support.corridor import KEY, SPEC, Corridor
 
 RECORD = "ConfigMap/assistant-last-good"
@@ -53,13 +54,24 @@ def mutated(spec: Manifest, path: tuple[str, ...], value: Any) -> Manifest:
 
 
 def essence(corridor: Corridor) -> Manifest:
-    """What was made, without what tells when: uids, versions, and the record of what served."""
+    """What was made, without what tells when and how: uids, versions, the record, the pace of a rollout."""
     return {
-        name: {part: value for part, value in child.items() if part not in ("metadata", "status")}
-        | {"labels": child["metadata"].get("labels"), "annotations": child["metadata"].get("annotations")}
+        name: _parts(child) | {"labels": child["metadata"].get("labels"), "annotations": _annotations(child)}
         for name, child in corridor.children().items()
         if name != RECORD
     }
+
+
+def _parts(child: Manifest) -> Manifest:
+    parts = {part: value for part, value in child.items() if part not in ("metadata", "status")}
+    if child["kind"] == "Deployment":
+        parts["spec"] = {name: value for name, value in child["spec"].items() if name != "strategy"}
+    return parts
+
+
+def _annotations(child: Manifest) -> Manifest:
+    told = child["metadata"].get("annotations") or {}
+    return {name: value for name, value in told.items() if name != APPLIED_HASH_ANNOTATION}
 
 
 async def reached(*specs: Manifest) -> Corridor:
@@ -95,6 +107,9 @@ async def test_a_bad_edit_takes_no_pod_away_and_a_good_one_after_it_is_as_if_it_
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(MUTATIONS), min_size=3, max_size=3))
+@example(
+    [(("engine", "arguments"), MISSING), (("hardware",), MISSING), (("media", "fetchUrls"), True)],
+)
 async def test_three_edits_end_where_creating_the_last_spec_ends(
     edits: list[tuple[tuple[str, ...], Any]],
 ) -> None:
