@@ -38,7 +38,7 @@ test-unit: venv ## Tests that need no cluster and no Triton
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not cluster and not triton and not vllm"
 
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
-	$(BIN)/pytest -q -n 3 --dist loadgroup -m "cluster or triton"
+	$(BIN)/pytest -q -n 3 --dist loadscope -m "cluster or triton"
 
 test-faults: venv ## 300 seeded plans of faults between operator and API server, and kills at every write
 	FAULT_PLANS=$(FAULT_PLANS) $(BIN)/pytest -q tests/faults/test_faults.py
