@@ -32,7 +32,7 @@ demo-down: venv ## Remove everything that `make demo` started
 FAULT_PLANS ?= 300
 
 .PHONY: test test-unit test-cluster test-faults test-vllm test-vllm-sample check
-test: check test-cluster test-vllm-sample ## Everything that proves the project
+test: check test-vllm-sample test-cluster ## Everything that proves the project
 
 test-unit: venv ## Tests that need no cluster and no Triton
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not cluster and not triton and not vllm"
