@@ -41,15 +41,22 @@ def namespace(control_plane: Cluster, request: pytest.FixtureRequest) -> Iterato
 
 
 async def reference(fleet: Fleet) -> State:
-    """The end of an undisturbed life."""
+    """The end of an undisturbed life: the last edit is rolled out, and its pod finds no place."""
     await fleet.live([REFERENCE])
-    states = await fleet.until(
-        lambda found: "Unschedulable" in found.get(REFERENCE, {}).get("GemmaDeployment/NAME", "")
-    )
+    states = await fleet.until(lambda found: has_ended(found.get(REFERENCE, {})))
     assert "Deployment/NAME" in states[REFERENCE], fleet.operator.log
     await fleet.delete(REFERENCE)
     await fleet.until(lambda found: REFERENCE not in found)
     return states[REFERENCE]
+
+
+def has_ended(state: State) -> bool:
+    """Whether nothing is on its way any more; before, a pod without a place may be one that goes."""
+    told = json.loads(state.get("GemmaDeployment/NAME", "{}")).get("conditions", [])
+    said = {condition["type"]: condition for condition in told}
+    if not {"PodsReady", "UpToDate"} <= said.keys():
+        return False
+    return said["PodsReady"]["reason"] == "Unschedulable" and said["UpToDate"]["status"] == "True"
 
 
 def differences(state: State, wanted: State) -> dict[str, tuple[Any, Any]]:
