@@ -51,11 +51,11 @@ def test_last_and_next_enclose_now_and_are_each_others_neighbours(text: str, now
     ("text", "words"),
     [
         ("0 8 * *", "needs 5"),
-        ("60 * * * *", "is no minute"),
-        ("0 8 * * 5-1", "rising order"),
-        ("0 8 * * */0", "is no day of week"),
-        ("x 8 * * *", "is no minute"),
-        ("0 0 30 2 *", "never comes"),
+        ("60 * * * *", "Bad minute.*0-59"),
+        ("0 8 * * 5-1", "Bad day-of-week.*rising"),
+        ("0 8 * * */0", "Bad day-of-week"),
+        ("x 8 * * *", "Bad minute"),
+        ("0 0 30 2 *", "Bad day-of-month.*exists"),
     ],
 )
 def test_what_cannot_be_read_says_why(text: str, words: str) -> None:

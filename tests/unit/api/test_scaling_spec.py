@@ -30,7 +30,7 @@ def test_a_maximum_is_enough() -> None:
         ({"maxReplicas": 2, "additionalSignals": [{"signal": "WaitingRequests"}]}, "each signal once"),
         ({"maxReplicas": 2, "schedules": [{**WORKING_HOURS, "timeZone": "Berlin"}]}, "no IANA time zone"),
         ({"maxReplicas": 2, "schedules": [{**WORKING_HOURS, "start": "8 o'clock !"}]}, "schedules.0.start"),
-        ({"maxReplicas": 2, "schedules": [{**WORKING_HOURS, "start": "0 25 * * *"}]}, "is no hour"),
+        ({"maxReplicas": 2, "schedules": [{**WORKING_HOURS, "start": "0 25 * * *"}]}, "Bad hour"),
     ],
 )
 def test_what_contradicts_itself_is_refused(scaling: dict[str, Any], words: str) -> None:
