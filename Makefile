@@ -68,12 +68,15 @@ layers: venv
 fix: venv ## Format and mend what the linter can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-.PHONY: test-api bench-gateway
+.PHONY: test-api bench-gateway bench-front-door
 test-api: venv ## Thousands of requests made up from the OpenAPI document, against a running gateway
 	GATEWAY_API_CASES=400 $(BIN)/pytest -q -rP tests/serving/gateway/test_openapi.py
 
 bench-gateway: venv ## What the gateway adds to Triton, beside LiteLLM and llama.cpp's server; QUICK=1 for neither
 	$(BIN)/python benchmarks/gateway/overhead.py $(if $(QUICK),--quick) --json build/bench-gateway.json
+
+bench-front-door: venv ## What the front door adds to a request
+	PYTHONPATH=tests/serving/gateway $(BIN)/python -m benchmarks.frontdoor
 
 .PHONY: bench-operator
 bench-operator: venv ## A thousand GemmaDeployments on a real API server, and a naive operator as control

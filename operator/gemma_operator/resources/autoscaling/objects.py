@@ -91,7 +91,8 @@ def _scaled_object(
 
 
 def _door_formula(sources: Sources) -> str:
-    """The front door knows what it sent to pods, and how many of them wait there: it counts both itself."""
+    """`running` is what the front door has open at pods, whether it runs or waits there; `waiting` is what it
+    holds while there are none."""
     return (
         f"max(running / {sources.slots}, waiting / {sources.waiting_target:g}, running + waiting > 0 ? 1 : 0)"
     )
