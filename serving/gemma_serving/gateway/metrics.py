@@ -133,12 +133,14 @@ class Metrics:
         self.aliases = PickerAliases(config.model, self.engine)
         if config.endpoint_picker_aliases:
             self.registry.register(self.aliases)
-        # Counters that are there from the start: a rate cannot see the first of a series that appears with
-        # it.
+        self._begin_counting()
+
+    def _begin_counting(self) -> None:
+        """Counters at 0: a rate cannot see the first of a series that appears with it."""
         for outcome in ("success", "cancelled", "rejected", "invalid", "failed"):
-            self._requests.labels(config.model, outcome)
+            self._requests.labels(self.model, outcome)
         for reason in ("queue_full", "evicted", "deadline"):
-            self._rejections.labels(config.model, reason)
+            self._rejections.labels(self.model, reason)
 
     def request_ended(self, outcome: str) -> None:
         """Count one HTTP request: success, cancelled, rejected, invalid or failed."""
