@@ -35,7 +35,7 @@ FAULT_PLANS ?= 300
 test: check test-vllm-sample test-cluster ## Everything that proves the project
 
 test-unit: venv ## Tests that need no cluster and no Triton
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not cluster and not triton and not vllm"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not cluster and not triton and not vllm"
 
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
 	$(BIN)/pytest -q -n 3 --dist loadscope -m "cluster or triton"
