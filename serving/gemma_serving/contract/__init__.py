@@ -26,11 +26,19 @@ from gemma_serving.contract.gateway import (
     SafetyConfig,
     TracingConfig,
 )
-from gemma_serving.contract.names import EVENT_TENSOR, MEDIA_TENSOR, MODEL_NAME, REQUEST_TENSOR, STATS_REQUEST
+from gemma_serving.contract.names import (
+    CANCEL_KEY,
+    EVENT_TENSOR,
+    MEDIA_TENSOR,
+    MODEL_NAME,
+    REQUEST_TENSOR,
+    STATS_REQUEST,
+)
 from gemma_serving.contract.requests import GenerateRequest, Structure
 from gemma_serving.contract.runtime import LIVE_FIELDS, EngineKind, RuntimeConfig, SamplingDefaults
 
 __all__ = [
+    "CANCEL_KEY",
     "EVENT_TENSOR",
     "LIVE_FIELDS",
     "MEDIA_TENSOR",

@@ -8,8 +8,12 @@ STATS_REQUEST = '{"stats":true}'
 A dead engine answers with a Triton error instead. Why not a model of its own:
 docs/design/20261125-engine-stats.md.
 """
+CANCEL_KEY = "cancel"
+"""`{"cancel": id}`, sent as the `request` tensor instead of a GenerateRequest, ends that sequence within one
+decode step; the answer is empty. Why not by cancelling its stream: docs/design/20261125-cancelling.md.
+"""
 REQUEST_TENSOR = "request"
-"""BYTES[1]: JSON GenerateRequest."""
+"""BYTES[1]: JSON GenerateRequest, STATS_REQUEST, or an object with CANCEL_KEY alone."""
 MEDIA_TENSOR = "media"
 """BYTES[-1], optional: decoded image or audio bytes, in prompt order."""
 EVENT_TENSOR = "event"

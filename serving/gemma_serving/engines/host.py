@@ -16,13 +16,22 @@ from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
-from gemma_serving.contract import ContractError, FailureCode, GenerateRequest, RuntimeConfig
+from gemma_serving.contract import (
+    CANCEL_KEY,
+    STATS_REQUEST,
+    ContractError,
+    FailureCode,
+    GenerateRequest,
+    RuntimeConfig,
+)
 from gemma_serving.engines.protocol import Engine, EngineFailureError
 
 CANCEL_POLL_SECONDS: Final = 0.02
 """How often streams are asked; with a decode step, how late a cancelled sequence is freed."""
 LAST_WORDS_SECONDS: Final = 5.0
 """How long streams may take to tell their clients that the engine has been closed."""
+
+_STATS: Final = json.loads(STATS_REQUEST)
 
 _log = logging.getLogger(__name__)
 
@@ -120,8 +129,11 @@ class EngineHost:
 
     async def _respond(self, payload: bytes, media: Sequence[bytes], responder: Responder) -> None:
         try:
-            if _asks_for_stats(payload):
+            document = _parsed(payload)
+            if document == _STATS:
                 responder.send(self._engine.stats().to_json())
+            elif isinstance(document, dict) and document.keys() == {CANCEL_KEY}:
+                await self._engine.cancel(str(document[CANCEL_KEY]))
             else:
                 await self._generate(GenerateRequest.from_json(payload), media, responder)
         except ContractError as error:
@@ -205,9 +217,9 @@ class _Watched:
             self._over = True
 
 
-def _asks_for_stats(payload: bytes) -> bool:
-    """Return whether this is contract.STATS_REQUEST; ContractError if it is not JSON at all."""
+def _parsed(payload: bytes) -> object:
+    """Return the document; ContractError if it is not JSON at all."""
     try:
-        return bool(json.loads(payload) == {"stats": True})
+        return json.loads(payload)
     except ValueError as error:
         raise ContractError(f"request: not JSON: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from enum import Enum
 from typing import Any, Protocol
 
@@ -32,6 +32,9 @@ FINAL_RESPONSE = "triton_final_response"
 """Parameter of the last response of a request."""
 MAX_IDLE_STREAMS = 256
 """Open streams that wait for a next request: about 10 kB each."""
+CANCEL_ATTEMPTS, CANCEL_SECONDS = 5, 2.0
+"""How often an engine is told to end a sequence, and how long each time may take; then its stream is
+cancelled after all."""
 STATS_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 5.0
 
@@ -75,22 +78,23 @@ class Upstream(Protocol):
 class TritonUpstream:
     """Triton's gRPC endpoint.
 
-    A stream is used again after its request's final response: opening and closing one per request ends Triton
-    2.51 with signal 11 now and then (in ModelStreamInferHandler::Process; after some thousand statistics
-    requests, measured), the likelier the shorter the request.
+    A stream is used again after its request's final response, and a request that is left is ended by a
+    message and read to its end: a stream opened, closed or cancelled for each request ends Triton 2.51 with
+    signal 11 now and then (docs/design/20261125-cancelling.md).
     """
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._idle: list[Any] = []
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def generate(
         self, request: contract.GenerateRequest, media: Sequence[bytes] = ()
     ) -> AsyncGenerator[contract.GenerateEvent, None]:
-        """Events of one sequence; closing the generator cancels the call."""
+        """Events of one sequence; closing the generator ends the sequence."""
         message = _infer_request(request.id, request.to_json().encode(), media)
-        async with aclosing(self._events(message)) as events:
+        async with aclosing(self._events(message, request.id)) as events:
             async for raw in events:
                 yield decode_event(raw)
 
@@ -116,53 +120,129 @@ class TritonUpstream:
 
     async def close(self) -> None:
         """Close the channel and its streams."""
+        leaving = list(self._leaving)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
         for call in self._idle:
             call.cancel()
         await self._channel.close()
 
-    async def _events(self, message: Any) -> AsyncGenerator[bytes, None]:
-        """Events up to the final response; a stream that is left earlier is cancelled."""
-        call, response = await self._started(message)
-        whole = False
+    async def _events(self, message: Any, identity: str | None = None) -> AsyncGenerator[bytes, None]:
+        """Events up to the final response. A sequence with an id that is left earlier is ended."""
+        exchange = _Exchange(self._stub, self._idle, message)
         try:
-            while response is not grpc.aio.EOF:
+            while (response := await exchange.next()) is not grpc.aio.EOF:
                 if response.error_message:
                     raise UpstreamError(response.error_message)
                 contents = response.infer_response.raw_output_contents
                 if contents:
                     # A BYTES[1] tensor: four bytes of length, then the bytes.
                     yield contents[0][4:]
-                if response.infer_response.parameters[FINAL_RESPONSE].bool_param:
-                    whole = True
+                if exchange.is_over:
                     return
-                response = await call.read()
         except grpc.aio.AioRpcError as error:
             raise _worded(error) from error
         finally:
-            if whole and len(self._idle) < MAX_IDLE_STREAMS:
-                self._idle.append(call)
+            if exchange.is_over:
+                exchange.release()
+            elif identity is None or exchange.is_broken:
+                exchange.cancel()
             else:
-                call.cancel()
+                task = asyncio.create_task(self._end(exchange, identity))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
 
-    async def _started(self, message: Any) -> tuple[Any, Any]:
-        """A stream on which `message` was sent, and its first response."""
+    async def _end(self, exchange: _Exchange, identity: str) -> None:
+        """Have the engine end a sequence. Asked again, as the message may overtake the request itself."""
+        rest = asyncio.create_task(exchange.finish())
+        try:
+            for _ in range(CANCEL_ATTEMPTS):
+                with suppress(UpstreamError, TimeoutError):
+                    await self._ask_to_end(identity)
+                if (await asyncio.wait({rest}, timeout=CANCEL_SECONDS))[0]:
+                    break
+        finally:
+            rest.cancel()
+            if exchange.is_over:
+                exchange.release()
+            else:
+                exchange.cancel()
+
+    async def _ask_to_end(self, identity: str) -> None:
+        payload = json.dumps({contract.CANCEL_KEY: identity}).encode()
+        async with asyncio.timeout(CANCEL_SECONDS):
+            async for _ in self._events(_infer_request("cancel", payload, ())):
+                pass
+
+
+class _Exchange:
+    """One request on one stream. Whoever stops waiting for a response does not cancel the stream with it."""
+
+    def __init__(self, stub: Any, idle: list[Any], message: Any) -> None:
+        self._stub = stub
+        self._idle = idle
+        self._message = message
+        self._call: Any = None
+        self._reading: asyncio.Task[Any] | None = None
+        self.is_over = False
+        """The final response has come: the stream is free."""
+        self.is_broken = False
+        """The stream is of no more use."""
+
+    async def next(self) -> Any:
+        """The next response, or EOF. Raises AioRpcError, UpstreamError."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._first() if self._call is None else self._call.read())
+        try:
+            # Shielded: grpc cancels a call whose read is cancelled.
+            response = await asyncio.shield(self._reading)
+        except (grpc.aio.AioRpcError, UpstreamError):
+            self.is_broken = True
+            raise
+        self._reading = None
+        if response is grpc.aio.EOF or response.error_message:
+            self.is_broken = True
+        else:
+            self.is_over = response.infer_response.parameters[FINAL_RESPONSE].bool_param
+        return response
+
+    async def finish(self) -> None:
+        """Read on until nothing more comes."""
+        with suppress(grpc.aio.AioRpcError, UpstreamError):
+            while not (self.is_over or self.is_broken):
+                await self.next()
+
+    def release(self) -> None:
+        """Leave the stream to another request."""
+        if len(self._idle) < MAX_IDLE_STREAMS:
+            self._idle.append(self._call)
+        else:
+            self._call.cancel()
+
+    def cancel(self) -> None:
+        """Give the stream up."""
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            self._reading.exception()  # so that nobody misses it
+        if self._call is not None:
+            self._call.cancel()
+
+    async def _first(self) -> Any:
+        """Send the message; the first response, of a stream that is there or of a new one."""
         while True:
             used = bool(self._idle)
-            call = self._idle.pop() if used else self._stub.ModelStreamInfer()
+            self._call = call = self._idle.pop() if used else self._stub.ModelStreamInfer()
             try:
-                await call.write(message)
+                await call.write(self._message)
                 response = await call.read()
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
                 if used:
                     continue  # The stream ended while it was idle, with the Triton that it led to.
                 if isinstance(error, grpc.aio.AioRpcError):
-                    raise _worded(error) from error
+                    raise
                 raise UpstreamError("the stream could not be opened") from error
-            except BaseException:
-                call.cancel()
-                raise
             if response is not grpc.aio.EOF or not used:
-                return call, response
+                return response
 
 
 def _worded(error: grpc.aio.AioRpcError) -> UpstreamError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gemma_serving.contract import STATS_REQUEST, EngineStats
+from gemma_serving.contract import CANCEL_KEY, STATS_REQUEST, EngineStats
 from gemma_serving.engines.host import EngineHost
 from support.generating import request
 from support.runtime_configs import runtime_config
@@ -129,6 +129,20 @@ def test_hanging_up_cancels_the_sequence() -> None:
         client.cancelled = True
         assert client.events()[-1]["finished"]["reason"] == "cancelled"
         assert engine.stats().running == 0
+
+
+def test_a_message_ends_a_sequence_and_one_about_nobody_does_no_harm() -> None:
+    engine = ScriptedEngine()
+    with hosting(engine) as host:
+        running = start(host, Client(), id="left", max_tokens=50)
+        running.wait_for(lambda: len(running.texts) == 1)
+        for identity in ("nobody", "left"):
+            told = Client()
+            host.handle(json.dumps({CANCEL_KEY: identity}).encode(), [], told)
+            told.wait_for(lambda told=told: told.finals == 1)
+            assert (told.texts, told.errors) == ([], [])
+        running.wait_for(lambda: running.finals == 1)
+    assert running.events()[-1]["finished"]["reason"] == "cancelled"
 
 
 def test_statistics_come_as_one_event() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from gemma_serving.contract import GenerateRequest
-from gemma_serving.gateway.upstream import ModelState, TritonUpstream, UpstreamError
+from gemma_serving.gateway.upstream import CANCEL_ATTEMPTS, ModelState, TritonUpstream, UpstreamError
 
 EVENTS = [
     {"accepted": {"prompt_tokens": 3}},
@@ -28,6 +28,8 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.seen = []
         self.cancelled = asyncio.Event()
         self.never_ends = False
+        self.is_deaf = False
+        self.ended = set()
         self.error = ""
 
     async def ModelStreamInfer(self, requests, context):  # noqa: N802 - the protocol's name
@@ -38,9 +40,12 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
                 if self.error:
                     yield service_pb2.ModelStreamInferResponse(error_message=self.error)
                     continue
-                for event in [STATS] if self.seen[-1] == {"stats": True} else EVENTS:
+                asked = self.seen[-1]
+                if "cancel" in asked:
+                    self.ended.add(asked["cancel"])
+                for event in events_for(asked):
                     yield answer(json.dumps(event).encode())
-                while self.never_ends:
+                while self.never_ends and "cancel" not in asked and not self.is_over(asked):
                     await asyncio.sleep(0.01)
                 last = service_pb2.ModelStreamInferResponse()
                 last.infer_response.parameters["triton_final_response"].bool_param = True
@@ -49,8 +54,17 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
             self.cancelled.set()
             raise
 
+    def is_over(self, asked):
+        return asked.get("id") in self.ended and not self.is_deaf
+
     async def ModelReady(self, request, context):  # noqa: N802
         return service_pb2.ModelReadyResponse(ready=request.name == "gemma")
+
+
+def events_for(asked):
+    if "cancel" in asked:
+        return []
+    return [STATS] if asked == {"stats": True} else EVENTS
 
 
 def answer(payload):
@@ -94,17 +108,52 @@ async def test_requests_at_once_have_streams_of_their_own():
         await upstream.close()
 
 
-async def test_a_generator_that_is_closed_early_cancels_and_its_stream_is_not_used_again():
+async def left_early(upstream, identity):
+    events = upstream.generate(GenerateRequest(identity, prompt="x"))
+    await anext(events)
+    await events.aclose()
+
+
+async def test_a_sequence_that_is_left_is_ended_by_a_message_and_its_stream_used_again():
     async with serving() as (server, port):
         server.never_ends = True
         upstream = TritonUpstream(f"127.0.0.1:{port}")
-        events = upstream.generate(GenerateRequest("r", prompt="x"))
-        await anext(events)
-        await events.aclose()
-        await asyncio.wait_for(server.cancelled.wait(), 5)
+        await left_early(upstream, "left")
+        while upstream._leaving:
+            await asyncio.sleep(0.01)
+        assert {"cancel": "left"} in server.seen
         server.never_ends = False
         assert await texts(upstream) == ["é"]
-        assert server.streams == 2
+        assert server.streams == 2  # the sequence's, and the message's
+        assert not server.cancelled.is_set()
+        await upstream.close()
+
+
+async def test_whoever_stops_waiting_for_a_token_cancels_no_stream():
+    async with serving() as (server, port):
+        server.never_ends = True
+        upstream = TritonUpstream(f"127.0.0.1:{port}")
+        waiting = asyncio.create_task(texts(upstream, "left"))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        while upstream._leaving:
+            await asyncio.sleep(0.01)
+        assert not server.cancelled.is_set()
+        await upstream.close()
+
+
+async def test_an_engine_that_does_not_end_a_sequence_loses_its_stream(monkeypatch):
+    monkeypatch.setattr("gemma_serving.gateway.upstream.CANCEL_SECONDS", 0.05)
+    async with serving() as (server, port):
+        server.never_ends = server.is_deaf = True
+        upstream = TritonUpstream(f"127.0.0.1:{port}")
+        await left_early(upstream, "left")
+        await asyncio.wait_for(server.cancelled.wait(), 5)
+        assert server.seen.count({"cancel": "left"}) == CANCEL_ATTEMPTS
+        server.never_ends = False
+        assert await texts(upstream) == ["é"]
         await upstream.close()
 
 
