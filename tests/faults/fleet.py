@@ -23,9 +23,7 @@ from gemma_operator.kube.apiserver import APPLY_PATCH, ApiServer, Request
 from gemma_operator.kube.errors import NotFoundError
 from gemma_operator.kube.kinds import CHILD_KINDS, GEMMA_DEPLOYMENT
 
-ROLLOUT = {"strategy": "Surge"}
-"""With `Auto` the pace follows from what room there was on the way, and so is not the same for equal ends."""
-SMALL: Manifest = {"model": {"variant": "gemma-3-270m", "contextLength": 1024}, "rollout": ROLLOUT}
+SMALL: Manifest = {"model": {"variant": "gemma-3-270m", "contextLength": 1024}}
 LARGER: Manifest = {**SMALL, "model": {"variant": "gemma-3-270m", "contextLength": 2048}, "replicas": 2}
 UNFITTABLE: Manifest = {**LARGER, "model": {"variant": "gemma-3-270m", "contextLength": 1048576}}
 LIFE = (SMALL, LARGER, UNFITTABLE, SMALL)
@@ -156,7 +154,9 @@ def _normal(item: Any, owner: str) -> str:
         if name in item["metadata"]
     }
     metadata.get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
-    kept = {"metadata": metadata, "spec": item.get("spec"), "data": item.get("data")}
+    # The pace of the last rollout tells how it went, and not where it ended.
+    spec = {name: value for name, value in (item.get("spec") or {}).items() if name != "strategy"}
+    kept = {"metadata": metadata, "spec": spec, "data": item.get("data")}
     if "conditions" in (item.get("status") or {}) and "model" in (item.get("spec") or {}):
         kept["conditions"] = [
             {name: value for name, value in condition.items() if name != "observedGeneration"}
