@@ -151,7 +151,8 @@ def _pace(spec: GemmaDeploymentSpec, live: Manifest | None, choice: Choice, arou
 
 def _is_replacing(observed: Observed) -> bool:
     deployment = observed.deployment
-    if deployment is None or deployment.desired == 0:
+    # Pods come with the first watch event, its status with a later one: in between it looks unsettled.
+    if deployment is None or deployment.desired == 0 or deployment.is_first:
         return False
     return not deployment.is_settled or any(not pod.is_current for pod in observed.pods)
 

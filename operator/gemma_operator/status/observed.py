@@ -55,6 +55,8 @@ class DeploymentState:
     """Pods that take requests, of any template."""
     is_settled: bool
     """Whether its controller has seen its current spec."""
+    is_first: bool = field(default=False)
+    """Whether its controller has seen none yet: pods that are there already are its first."""
     rejection: str | None = field(default=None)
     """Why the API server refuses to create pods."""
     stalled: str | None = field(default=None)
@@ -185,6 +187,7 @@ def _deployment_state(deployment: Manifest, newest: Manifest | None) -> Deployme
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
         is_settled=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1),
+        is_first="observedGeneration" not in status,
         rejection=_rejection(deployment) or (_rejection(newest) if newest is not None else None),
         stalled=progressing.get("message", "") if progressing is not None and is_stalled else None,
     )

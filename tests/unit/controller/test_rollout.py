@@ -179,6 +179,20 @@ async def test_what_failed_is_not_tried_again_until_the_spec_is_edited(serving: 
     assert "serving.gemma-operator.dev/rolled-back" not in serving.deployment()["metadata"]["annotations"]
 
 
+async def test_first_pods_that_are_seen_before_the_deployments_status_are_no_replacement() -> None:
+    cluster = Cluster()
+    cluster.user_applies(SPEC)
+    await cluster.settle()
+    pace = cluster.pace()
+    cluster.pods(("old", False, "0/1 nodes are available: 1 Insufficient cpu."))
+    del cluster.deployment()["status"]
+    cluster.api._stamp(cluster.deployment())
+    cluster.relist()
+    await cluster.settle()
+    assert cluster.pace() == pace
+    assert cluster.condition("UpToDate")["reason"] == "UpToDate"
+
+
 async def test_a_first_rollout_that_fails_has_nothing_to_go_back_to() -> None:
     cluster = Cluster()
     cluster.user_applies(SPEC)
