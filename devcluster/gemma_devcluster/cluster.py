@@ -121,6 +121,7 @@ class Cluster:
             self._write_files()
             if self.machine.init() is None:
                 self.machine.stop()
+                prerequisites.require_watchers()
                 self.machine.start(binaries.path("pause"))
             self._start_control_plane()
             self._start_nodes()

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,48 @@ def require_bridge_netfilter() -> None:
             "needs the kernel module br_netfilter, which is not loaded;\n"
             "  do: apt-get install -y kmod && modprobe br_netfilter, or boot a kernel that has it"
         )
+
+
+WATCHER_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS = 32
+"""inotify instances of a cluster of two nodes: 12 of kubelets, 12 of the control plane, 6 of runtimes and the
+proxy (counted, 2026-11). The kernel allows a user 128."""
+
+
+def require_watchers(limit_file: Path = WATCHER_LIMIT) -> None:
+    """Refuse to start a cluster for which the kernel's inotify instances do not suffice.
+
+    Without this a kubelet or a controller fails with "too many open files", which names no cause.
+
+    Raises:
+        DevclusterError: too few are left.
+    """
+    limit = int(limit_file.read_text())
+    left = limit - watchers_in_use(Path("/proc").glob("[0-9]*"))
+    if left < WATCHERS:
+        raise DevclusterError(
+            f"needs {WATCHERS} inotify instances for a cluster, and {max(left, 0)} of {limit} are left;\n"
+            f"  do: sysctl -w fs.inotify.max_user_instances={4 * limit}, or take another cluster down"
+        )
+
+
+def watchers_in_use(processes: Iterable[Path]) -> int:
+    """inotify instances of those of the processes (folders of /proc) that are this user's."""
+    return sum(_is_watcher(file) for folder in processes for file in _open_files(folder))
+
+
+def _open_files(process: Path) -> list[Path]:
+    # A process may end, or belong to somebody else, while it is looked at.
+    with suppress(OSError):
+        if process.stat().st_uid == os.geteuid():
+            return list((process / "fd").iterdir())
+    return []
+
+
+def _is_watcher(file: Path) -> bool:
+    with suppress(OSError):
+        return os.readlink(file) == "anon_inode:inotify"
+    return False
 
 
 def install_command(packages: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 """Names, simulated accelerators, certificates, kubeconfigs, image archives, prerequisites."""
 
+import ctypes
+import os
 import ssl
 import subprocess
 import tarfile
@@ -168,3 +170,20 @@ def test_missing_packages_are_named_together_with_the_command_that_installs_them
     with pytest.raises(DevclusterError) as caught:
         prerequisites.require(wanted)
     assert "apt-get install -y --no-install-recommends first-package second-package" in str(caught.value)
+
+
+def test_open_inotify_instances_are_counted() -> None:
+    own = [Path(f"/proc/{os.getpid()}")]
+    before = prerequisites.watchers_in_use(own)
+    instance = ctypes.CDLL(None).inotify_init1(os.O_CLOEXEC)
+    try:
+        assert prerequisites.watchers_in_use(own) == before + 1
+    finally:
+        os.close(instance)
+
+
+def test_a_machine_with_too_few_inotify_instances_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("16\n")
+    with pytest.raises(DevclusterError, match=r"of 16 are left(.|\n)*sysctl -w fs.inotify"):
+        prerequisites.require_watchers(limit)
