@@ -46,6 +46,8 @@ def kubelet(node: Node, layout: Layout, addresses: Addresses) -> str:
             "clusterDomain": CLUSTER_DOMAIN,
             "resolvConf": str(layout.configs / "resolv.conf"),
             "maxPods": MAX_PODS,
+            # How long a changed ConfigMap or Secret takes to reach a running pod, at most; 1m by default.
+            "syncFrequency": "10s",
             "podLogsDir": str(layout.logs / "pods" / node.name),
             "volumePluginDir": f"{node.kubelet_root(layout)}/volume-plugins",
             # Images are loaded by hand and cannot be pulled again: never collect them.
