@@ -37,8 +37,12 @@ test: check test-vllm-sample test-cluster ## Everything that proves the project
 test-unit: venv ## Tests that need no cluster and no Triton
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not cluster and not triton and not vllm"
 
+# Up to seven clusters are up at once with four workers, and the kernel's default suffices for four.
+INOTIFY := $(shell cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null || echo 0)
+CLUSTER_WORKERS ?= $(shell [ $(INOTIFY) -ge 256 ] && echo 4 || echo 3)
+
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
-	$(BIN)/pytest -q -n 3 --dist loadscope -m "cluster or triton"
+	$(BIN)/pytest -q -n $(CLUSTER_WORKERS) --dist loadscope -m "cluster or triton"
 
 test-faults: venv ## 300 seeded plans of faults between operator and API server, and kills at every write
 	FAULT_PLANS=$(FAULT_PLANS) $(BIN)/pytest -q tests/faults/test_faults.py
@@ -68,12 +72,15 @@ layers: venv
 fix: venv ## Format and mend what the linter can
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-.PHONY: test-api bench-gateway bench-front-door
+.PHONY: test-api bench-gateway bench-guard bench-front-door
 test-api: venv ## Thousands of requests made up from the OpenAPI document, against a running gateway
 	GATEWAY_API_CASES=400 $(BIN)/pytest -q -rP tests/serving/gateway/test_openapi.py
 
 bench-gateway: venv ## What the gateway adds to Triton, beside LiteLLM and llama.cpp's server; QUICK=1 for neither
 	$(BIN)/python benchmarks/gateway/overhead.py $(if $(QUICK),--quick) --json build/bench-gateway.json
+
+bench-guard: venv ## What a guard adds to an answer, beside the guard's own time
+	$(BIN)/python benchmarks/gateway/guard.py
 
 bench-front-door: venv ## What the front door adds to a request
 	PYTHONPATH=tests/serving/gateway $(BIN)/python -m benchmarks.frontdoor

@@ -20,8 +20,8 @@ from gemma_devcluster.kubectl import Kubectl
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.kube.kinds import rbac_rules
 
-CLUSTER_NAME = os.environ.get("DEVCLUSTER_NAME", "apiserver")
-"""Two sessions beside each other need two names."""
+CLUSTER_NAME = os.environ.get("DEVCLUSTER_NAME", "apiserver") + os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Two sessions, or two workers of one, need two names."""
 SYSTEM_NAMESPACE = "gemma-system"
 ACCOUNT = "operator"
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{ACCOUNT}"
