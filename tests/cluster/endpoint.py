@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.kubectl import Kubectl
 
 READY_SECONDS = 240
@@ -53,25 +54,24 @@ class Endpoint:
 
     def wait(self, condition: str, seconds: int = READY_SECONDS) -> None:
         """Until the condition (`Ready`, `Ready=False`, …) holds; the API server's watch, not polling."""
-        self.kubectl(
-            "wait", f"gemmadeployment/{self.name}", f"--for=condition={condition}", f"--timeout={seconds}s"
-        )
+        self._wait(f"condition={condition}", seconds)
 
     def wait_reason(self, condition: str, reason: str, seconds: int = CHANGE_SECONDS) -> None:
         path = f'{{.status.conditions[?(@.type=="{condition}")].reason}}'
-        self.kubectl(
-            "wait", f"gemmadeployment/{self.name}", f"--for=jsonpath={path}={reason}", f"--timeout={seconds}s"
-        )
+        self._wait(f"jsonpath={path}={reason}", seconds)
 
     def wait_observed(self, seconds: int = CHANGE_SECONDS) -> None:
         """Until the operator has judged the newest generation."""
         generation = self.manifest()["metadata"]["generation"]
-        self.kubectl(
-            "wait",
-            f"gemmadeployment/{self.name}",
-            f"--for=jsonpath={{.status.observedGeneration}}={generation}",
-            f"--timeout={seconds}s",
-        )
+        self._wait(f"jsonpath={{.status.observedGeneration}}={generation}", seconds)
+
+    def _wait(self, what: str, seconds: int) -> None:
+        try:
+            self.kubectl("wait", f"gemmadeployment/{self.name}", f"--for={what}", f"--timeout={seconds}s")
+        except DevclusterError as error:
+            status = json.dumps(self.manifest().get("status"), indent=1)
+            pods = self.kubectl("get", "pods,jobs,events")
+            raise AssertionError(f"{error}\n{status}\n{pods}") from error
 
     def manifest(self) -> dict[str, Any]:
         found: dict[str, Any] = self.cluster.get("gemmadeployment", self.name, "-n", self.namespace)
