@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from enum import Enum
@@ -86,7 +87,7 @@ class TritonUpstream:
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._idle: list[Any] = []
+        self._idle: list[_Stream] = []
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def generate(
@@ -124,8 +125,8 @@ class TritonUpstream:
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
-        for call in self._idle:
-            call.cancel()
+        for stream in self._idle:
+            stream.cancel()
         await self._channel.close()
 
     async def _events(self, message: Any, identity: str | None = None) -> AsyncGenerator[bytes, None]:
@@ -176,15 +177,68 @@ class TritonUpstream:
                 pass
 
 
-class _Exchange:
-    """One request on one stream. Whoever stops waiting for a response does not cancel the stream with it."""
+class _Stream:
+    """A stream to Triton, read by a task of its own: grpc cancels a call whose read is cancelled, and so
+    whoever waits for a response may stop waiting.
+    """
 
-    def __init__(self, stub: Any, idle: list[Any], message: Any) -> None:
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._arrived: deque[Any] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._ended: BaseException | None = None
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request may use it."""
+        return not self._reading.done()
+
+    async def write(self, message: Any) -> None:
+        """Send a request. Raises AioRpcError, InvalidStateError."""
+        await self._call.write(message)
+
+    async def next(self) -> Any:
+        """The next response, or EOF. Raises AioRpcError."""
+        while not self._arrived:
+            if self._ended is not None:
+                raise self._ended
+            if not self.is_open:
+                return grpc.aio.EOF
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._arrived.popleft()
+
+    def cancel(self) -> None:
+        """Give it up."""
+        self._reading.cancel()
+        self._call.cancel()
+
+    async def _read(self) -> None:
+        try:
+            while (response := await self._call.read()) is not grpc.aio.EOF:
+                self._arrived.append(response)
+                self._wake()
+        except grpc.aio.AioRpcError as error:
+            self._ended = error
+        finally:
+            # In the next step this task is done.
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
+class _Exchange:
+    """One request on one stream."""
+
+    def __init__(self, stub: Any, idle: list[_Stream], message: Any) -> None:
         self._stub = stub
         self._idle = idle
         self._message = message
-        self._call: Any = None
-        self._reading: asyncio.Task[Any] | None = None
+        self._stream: _Stream | None = None
+        self._opening: asyncio.Task[tuple[_Stream, Any]] | None = None
         self.is_over = False
         """The final response has come: the stream is free."""
         self.is_broken = False
@@ -192,15 +246,16 @@ class _Exchange:
 
     async def next(self) -> Any:
         """The next response, or EOF. Raises AioRpcError, UpstreamError."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._first() if self._call is None else self._call.read())
         try:
-            # Shielded: grpc cancels a call whose read is cancelled.
-            response = await asyncio.shield(self._reading)
+            if self._stream is not None:
+                response = await self._stream.next()
+            else:
+                self._opening = self._opening or asyncio.create_task(self._open())
+                # Shielded: grpc cancels a call whose write is cancelled, too.
+                self._stream, response = await asyncio.shield(self._opening)
         except (grpc.aio.AioRpcError, UpstreamError):
             self.is_broken = True
             raise
-        self._reading = None
         if response is grpc.aio.EOF or response.error_message:
             self.is_broken = True
         else:
@@ -215,26 +270,31 @@ class _Exchange:
 
     def release(self) -> None:
         """Leave the stream to another request."""
+        assert self._stream is not None, "what is over was open"
         if len(self._idle) < MAX_IDLE_STREAMS:
-            self._idle.append(self._call)
+            self._idle.append(self._stream)
         else:
-            self._call.cancel()
+            self._stream.cancel()
 
     def cancel(self) -> None:
         """Give the stream up."""
-        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
-            self._reading.exception()  # so that nobody misses it
-        if self._call is not None:
-            self._call.cancel()
+        if self._stream is not None:
+            self._stream.cancel()
+        elif self._opening is not None:
+            self._opening.cancel()
+            self._opening.add_done_callback(_give_up)
 
-    async def _first(self) -> Any:
-        """Send the message; the first response, of a stream that is there or of a new one."""
+    async def _open(self) -> tuple[_Stream, Any]:
+        """Send the message on a stream that is there or on a new one; the stream and its first response."""
         while True:
             used = bool(self._idle)
-            self._call = call = self._idle.pop() if used else self._stub.ModelStreamInfer()
+            stream = self._idle.pop() if used else _Stream(self._stub.ModelStreamInfer())
             try:
-                await call.write(self._message)
-                response = await call.read()
+                await stream.write(self._message)
+                response = await stream.next()
+            except asyncio.CancelledError:
+                stream.cancel()
+                raise
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
                 if used:
                     continue  # The stream ended while it was idle, with the Triton that it led to.
@@ -242,7 +302,12 @@ class _Exchange:
                     raise
                 raise UpstreamError("the stream could not be opened") from error
             if response is not grpc.aio.EOF or not used:
-                return response
+                return stream, response
+
+
+def _give_up(opening: asyncio.Task[tuple[_Stream, Any]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].cancel()
 
 
 def _worded(error: grpc.aio.AioRpcError) -> UpstreamError:
