@@ -8,8 +8,6 @@ from gemma_operator.planning.fit import GpuFit
 from gemma_operator.planning.units import version_tuple
 from gemma_operator.planning.wish import Wish
 
-IMAGES_PER_PROMPT = 4
-"""vLLM's own limit is 999 of each kind."""
 VIDEO_TOKENS = 2496
 """One video of 32 frames; Gemma 4 takes a media item in one step or not at all (vllm gemma4_mm.py)."""
 AUDIO_TOKENS = 750
@@ -19,15 +17,19 @@ TELEMETRY_SINCE = (1, 3)
 
 
 def media_limits(fit: GpuFit, wish: Wish) -> dict[str, int]:
-    """Items of each kind that one prompt may hold; a kind whose item does not fit one step is left out."""
-    step = fit.setup.batched_tokens
+    """Items of each kind that one prompt may hold: what `media.maxItems` says (vLLM's own limit is 999).
+
+    A kind whose item does not fit one step is left out. Requests bring images and sounds; of videos one is
+    enough to keep the encoder loaded.
+    """
+    step, most = fit.setup.batched_tokens, wish.media_items
     modalities = wish.variant.modalities
     if fit.version.engine is EngineName.TENSORRT_LLM or "image" not in modalities:
         return {}
     return {
-        "image": IMAGES_PER_PROMPT,
-        "video": int("video" in modalities and step >= VIDEO_TOKENS),
-        "audio": int("audio" in modalities and step >= AUDIO_TOKENS),
+        "image": most,
+        "video": min(1, most) if "video" in modalities and step >= VIDEO_TOKENS else 0,
+        "audio": most if "audio" in modalities and step >= AUDIO_TOKENS else 0,
     }
 
 

@@ -20,6 +20,7 @@ _OWN_FIELDS = {
     "dtype": "model.precision",
     "enable_lora": "model.adapters",
     "model": "model.source",
+    "limit_mm_per_prompt": "media.maxItems",
 }
 """Arguments that have a field of the spec."""
 

@@ -33,6 +33,8 @@ class Wish:
     concurrency: int | None
     cpu_millicores: int | None
     memory_bytes: int | None
+    media_items: int
+    """Images and sounds that one request may bring."""
     image: str | None = None
     """The spec's own engine image."""
     adapters: int = 0
@@ -82,6 +84,7 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         concurrency=spec.capacity.max_concurrent_requests,
         cpu_millicores=None if hardware.cpu is None else parse_millicores(hardware.cpu),
         memory_bytes=None if hardware.memory is None else parse_bytes(hardware.memory),
+        media_items=spec.media.max_items,
         image=spec.engine.image,
         adapters=len(spec.model.adapters),
         adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),

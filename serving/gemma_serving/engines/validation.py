@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gemma_serving.contract import FailureCode, GenerateRequest, RuntimeConfig
+from gemma_serving.contract import FailureCode, GenerateRequest, MediaConfig, RuntimeConfig
 from gemma_serving.engines.families import media_kinds
 from gemma_serving.engines.protocol import EngineFailureError
 
@@ -83,6 +83,9 @@ def validate(request: GenerateRequest, media: Sequence[bytes], config: RuntimeCo
             f"{config.variant} as deployed takes text only; got {len(media)} media item(s)",
             FailureCode.UNSUPPORTED,
         )
+    most = (config.media or MediaConfig()).max_items
+    if len(media) > most:
+        raise _refused("media", f"the request carries {len(media)} media items; at most {most} are allowed")
     if media and request.prompt is None:
         raise _refused("token_ids", "media needs a text prompt: its placeholders say where each item goes")
     places = len(media_kinds(request.prompt or "", config.family)) if media else 0

@@ -24,6 +24,7 @@ from gemma_serving.contract import (
     FailureCode,
     FinishReason,
     GenerateRequest,
+    MediaConfig,
     RuntimeConfig,
     Structure,
     TokenLogprob,
@@ -50,6 +51,7 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
     the plan says, and 999 media items per request.
     """
     text_only = set(config.modalities) <= {"text"}
+    most = (config.media or MediaConfig()).max_items
     defaults: dict[str, Any] = {
         "max_model_len": config.context_length,
         "max_num_seqs": config.max_concurrent_requests,
@@ -58,7 +60,7 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
         "enable_log_requests": False,
         "disable_log_stats": True,  # our own logger reads the statistics
         "trust_remote_code": False,
-        "limit_mm_per_prompt": dict.fromkeys(("image", "video", "audio"), 0 if text_only else 1),
+        "limit_mm_per_prompt": dict.fromkeys(("image", "video", "audio"), 0 if text_only else most),
     }
     if config.adapters:
         defaults |= {

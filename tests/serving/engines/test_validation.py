@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gemma_serving.contract import MediaConfig
 from gemma_serving.engines.families import media_kinds
 from gemma_serving.engines.protocol import EngineFailureError
 from gemma_serving.engines.validation import validate
@@ -19,6 +22,14 @@ def test_media_and_placeholders_must_match_in_number() -> None:
     ) as raised:
         validate(request("<|image|>"), [b"a", b"b"], MULTIMODAL)
     assert raised.value.param == "media"
+
+
+@pytest.mark.parametrize(("media", "most"), [(None, 8), (MediaConfig(max_items=2), 2)])
+def test_more_media_than_the_gateway_allows_reach_no_engine(media: MediaConfig | None, most: int) -> None:
+    config = replace(MULTIMODAL, media=media)
+    validate(request("<|image|>" * most), [b"a"] * most, config)
+    with pytest.raises(EngineFailureError, match=f"carries {most + 1} media items; at most {most}"):
+        validate(request("<|image|>" * (most + 1)), [b"a"] * (most + 1), config)
 
 
 def test_media_need_a_text_prompt() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gemma_serving.contract import MediaConfig
 from gemma_serving.engines.vllm import VllmEngine, engine_arguments, sampling_params
 from support.generating import ask, request
 from support.gguf_file import LORA_RANK, write_peft
@@ -44,6 +45,11 @@ def test_defaults_that_hurt_are_set() -> None:
     arguments = engine_arguments(runtime_config(context_length=4096, max_concurrent_requests=7))
     assert (arguments["max_model_len"], arguments["max_num_seqs"]) == (4096, 7)
     assert set(arguments["limit_mm_per_prompt"].values()) == {0}
+
+
+def test_media_limit_is_the_gateways() -> None:
+    config = runtime_config(modalities=["text", "image"], media=MediaConfig(max_items=3))
+    assert engine_arguments(config)["limit_mm_per_prompt"]["image"] == 3
 
 
 def test_the_plans_arguments_win_but_the_weights_are_the_pods() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gemma_operator.api.reasons import Reason
-from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.api.v1alpha1 import EngineName, MediaSpec
 from gemma_operator.catalog.hardware_rows import EngineVersion
 from gemma_operator.planning.plan import Plan
 from gemma_operator.settings import PlanningSettings
@@ -78,7 +78,7 @@ def test_defaults_that_hurt_are_always_rendered(version: EngineVersion) -> None:
     for plan in plans_on(version):
         assert hurting[version.engine] <= set(plan.engine_arguments)
         if "image" in plan.modalities:
-            assert plan.engine_arguments["limit_mm_per_prompt"]["image"] <= 8
+            assert plan.engine_arguments["limit_mm_per_prompt"]["image"] == MediaSpec().max_items
 
 
 def test_tensorrt_llm_cache_settings_match_the_field_table() -> None:

@@ -11,7 +11,9 @@ from gemma_operator.planning.matrix import matrix, rentable
 from gemma_operator.planning.place import World
 from gemma_operator.planning.planner import decide
 from gemma_operator.planning.recommend import Need, recommend
+from gemma_operator.resources.media import media_config
 from gemma_operator.settings import PlanningSettings
+from gemma_serving.contract import MediaConfig
 
 WORLD = World(CATALOG, OFFLINE, Inventory())
 
@@ -84,8 +86,31 @@ def test_vllm_arguments_say_what_the_plan_decided() -> None:
     assert arguments["tensor_parallel_size"] == plan.tensor_parallel_size
     assert arguments["dtype"] == "bfloat16"
     assert "quantization" not in arguments
-    assert arguments["limit_mm_per_prompt"] == {"image": 4, "video": 1, "audio": 0}
+    assert arguments["limit_mm_per_prompt"] == {"image": 8, "video": 1, "audio": 0}
     assert plan.modalities == ("text", "image", "video")
+
+
+@pytest.mark.parametrize("items", [None, 1, 3, 64])
+@pytest.mark.parametrize("variant", ["gemma-3-4b-it", "gemma-3n-e4b-it", "gemma-4-e4b-it"])
+def test_gateway_and_engine_allow_the_same_number_of_media(variant: str, items: int | None) -> None:
+    wanted = spec(
+        variant,
+        hardware={"accelerator": "nvidia-l4"},
+        engine={"name": "VLLM"},
+        **({} if items is None else {"media": {"maxItems": items}}),
+    )
+    plan = planned(wanted)
+    gateway = media_config(wanted) or MediaConfig()
+    engine = plan.engine_arguments["limit_mm_per_prompt"]
+    taken_in = {kind for kind in ("image", "audio") if kind in plan.modalities}
+    assert "image" in taken_in
+    assert {engine[kind] for kind in taken_in} == {gateway.max_items}
+
+
+def test_no_media_items_make_a_deployment_that_takes_text_only() -> None:
+    plan = planned(spec("gemma-4-e4b-it", hardware={"accelerator": "nvidia-l4"}, media={"maxItems": 0}))
+    assert plan.modalities == ("text",)
+    assert set(plan.engine_arguments["limit_mm_per_prompt"].values()) == {0}
 
 
 def test_a_checkpoint_with_fp8_scales_halves_the_cache() -> None:

@@ -11,7 +11,7 @@ class MediaSpec(ApiModel):
     """Images and sound in requests, where the variant takes them."""
 
     max_items: Annotated[int, Field(ge=0, le=64)] = Field(default=8)
-    """Images and sounds of one request."""
+    """Images and sounds of one request, for the gateway and the engine alike. 0: text only."""
     max_item_size: Quantity = Field(default="20Mi")
     """Largest of them, as it is sent."""
     max_pixels: Annotated[int, Field(ge=1, le=200_000_000)] = Field(default=50_000_000)
