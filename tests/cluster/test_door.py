@@ -1,10 +1,13 @@
 """The door of a real pod: keys from a Secret, limits, blocked terms, and their reload in place.
 
-One endpoint for all of them, so that they cost one start. Only the last test changes what it asks for.
+One endpoint for all of them, so that they cost one start. The last two tests change what it asks for, and its
+pod.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +16,7 @@ import pytest
 from cluster.conftest import Installed, until
 from cluster.endpoint import CONTINUATION, PROMPT, Endpoint, spec
 from gemma_devcluster import installation
+from gemma_operator.__main__ import main
 
 NAMESPACE = "door"
 KEYS = "tiny-keys"
@@ -122,3 +126,32 @@ def test_keys_change_in_place(installed: Installed, door: Endpoint) -> None:
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     name = after["metadata"]["name"]
     assert [door.restarts(name, container) for container in ("gateway", "triton")] == [0, 0]
+
+
+def test_one_command_verifies_the_running_endpoint_and_its_drain(
+    installed: Installed,
+    door: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The real API server between: cache, start and every promise of the pod, one that is on its way out too.
+
+    Not judged here is speed alone: other tests share the two cores.
+    """
+    key_file = tmp_path / "key"
+    key_file.write_text(f"{KEY}\n")
+    monkeypatch.setenv("KUBECONFIG", str(installed.cluster.kubeconfig()))
+    [pod] = door.pods()
+    target = [door.name, "--namespace", NAMESPACE, "--key-file", str(key_file)]
+    main(["verify-gpu", *target, "--drain", "--output", "json"])
+    proof = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in proof["rows"]}
+    assert proof["report"]["pods"] == [pod["metadata"]["name"]]
+    assert {name: row["measured"] for name, row in rows.items() if not row["is_met"]}.keys() <= {
+        "tokens per second"
+    }
+    promises = {"ready", "streaming", "structured output", "stop strings", "stop tokens", "log probabilities"}
+    assert promises | {"plan", "cancelling", "KV cache, tokens", "drain"} <= rows.keys()
+    assert main(["verify-gpu", "nobody", "--namespace", NAMESPACE]) == 2
+    assert "no GemmaDeployment nobody" in capsys.readouterr().err

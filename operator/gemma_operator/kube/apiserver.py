@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -44,6 +44,8 @@ class Request:
     body: Any = None
     content_type: str = JSON
     accept: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Beside those that every request has."""
 
     def __str__(self) -> str:
         """As it is named in errors."""
@@ -147,6 +149,20 @@ class ApiServer:
         finally:
             response.close()
 
+    async def lines(self, request: Request) -> AsyncGenerator[str, None]:
+        """Yield an answer line by line as it comes. Raises ClusterError. Closing it ends the request."""
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_TIMEOUT_SECONDS
+        )
+        response = await self._open(request, timeout)
+        try:
+            async for line in response.content:
+                yield line.decode().rstrip("\r\n")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise UnavailableError(f"{request}: the answer broke off: {error!r}") from error
+        finally:
+            response.close()
+
     async def _open(self, request: Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         url = request.path if not request.query else f"{request.path}?{urlencode(request.query)}"
         method, url, headers, body, _ = await self._client.param_serialize(
@@ -156,6 +172,7 @@ class ApiServer:
                 "Accept": request.accept,
                 "Content-Type": request.content_type,
                 **_trace_headers(),
+                **request.headers,
             },
             body=request.body,
             auth_settings=["BearerToken"],

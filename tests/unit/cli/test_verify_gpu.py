@@ -1,14 +1,19 @@
 """`gemma-operator verify-gpu`: the plan beside a report."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gemma_operator.__main__ import main
-from gemma_operator.cli.verify_gpu import compared, evidence, on_this_machine
+from gemma_operator.api.read import read_spec
+from gemma_operator.cli.documents import InputError, read_resources
+from gemma_operator.cli.verdicts import evidence
+from gemma_operator.cli.verify_endpoint import plan_in_force, startup_rows
+from gemma_operator.cli.verify_gpu import compared, on_this_machine
 from gemma_operator.planning.plan import Plan
-from support.planning import planned, spec
+from support.planning import CATALOG, planned, spec
 
 PLAN: Plan = planned(spec("gemma-3-4b-it", hardware={"accelerator": "nvidia-l4"}))
 
@@ -80,3 +85,65 @@ def test_real_llamacpp_with_the_real_gemma_keeps_every_promise(
     assert all(check["passed"] for check in answer["report"]["checks"])
     (cache,) = [row for row in answer["rows"] if row["name"] == "KV cache, tokens"]
     assert cache["is_met"], "the plan's cache is the engine's, on any machine"
+
+
+SHAPES = sorted((Path(__file__).parents[2] / "data" / "shapes").glob("*.yaml"))
+
+
+def told(plan: Plan) -> dict[str, Any]:
+    """What `status.plan` says of the choices, as far as the command reads it."""
+    return {
+        "engine": plan.engine.value,
+        "engineVersion": plan.engine_version,
+        "image": plan.image,
+        "accelerator": plan.accelerator,
+        "count": plan.count,
+        "precision": plan.precision.value,
+        "contextLength": plan.context_length,
+        "maxConcurrentRequests": plan.max_concurrent_requests,
+    }
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda path: path.stem)
+def test_plan_in_force_is_found_again_from_the_status(shape: Path) -> None:
+    (resource,) = read_resources(str(shape))
+    plan = planned(read_spec(resource, strict=True))
+    again = plan_in_force({**resource, "status": {"plan": told(plan)}}, [], CATALOG)
+    assert told(again) == told(plan)
+    assert again.outlook == plan.outlook
+
+
+def test_endpoint_without_a_plan_has_nothing_to_be_held_against() -> None:
+    (resource,) = read_resources(str(SHAPES[0]))
+    with pytest.raises(InputError, match="has no plan"):
+        plan_in_force(resource, [], CATALOG)
+
+
+def test_startup_is_judged_where_it_was_predicted_and_observed() -> None:
+    phases = [
+        {"phase": "Scheduled", "seconds": 4},
+        {"phase": "Weights", "predictedSeconds": 10, "seconds": 31},
+        {"phase": "Serving", "predictedSeconds": 20, "seconds": 25},
+    ]
+    rows = startup_rows({"startup": phases})
+    assert [(row.name, row.is_met) for row in rows] == [
+        ("start, Weights, seconds", False),
+        ("start, Serving, seconds", True),
+    ]
+
+
+@pytest.mark.parametrize("target", [[], ["-"], [str(SHAPES[0])]], ids=["nothing", "standard input", "a file"])
+def test_file_without_weights_says_both_ways(target: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify-gpu", *target]) == 2
+    error = capsys.readouterr().err
+    assert "NAME of a GemmaDeployment" in error
+    assert "--weights" in error
+
+
+def test_endpoint_without_a_cluster_is_told_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert main(["verify-gpu", "assistant"]) == 2
+    assert "KUBECONFIG" in capsys.readouterr().err
