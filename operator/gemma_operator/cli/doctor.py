@@ -13,6 +13,7 @@ from gemma_operator.cli.findings import (
     Finding,
     Level,
     back_end_findings,
+    driver_findings,
     node_findings,
     permission_findings,
     pod_findings,
@@ -110,7 +111,8 @@ async def _permissions(api: ApiServer, args: argparse.Namespace) -> list[Finding
 
 
 async def _accelerators(api: ApiServer, _: argparse.Namespace) -> list[Finding]:
-    return node_findings(await listed(api, NODE.path(None)), load_catalog())
+    nodes, catalog = await listed(api, NODE.path(None)), load_catalog()
+    return [*node_findings(nodes, catalog), *driver_findings(nodes, catalog)]
 
 
 async def _back_ends(api: ApiServer, _: argparse.Namespace) -> list[Finding]:

@@ -8,8 +8,11 @@ from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.served import unprotected
 from gemma_operator.catalog import Catalog
 from gemma_operator.planning.inventory import inventory_from_nodes
+from gemma_operator.planning.units import version_tuple
 from gemma_operator.status.pods import trouble_of
 
+DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
+"""GPU Feature Discovery from 0.15 on; before, three labels had one part each."""
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 BACK_ENDS = {
     "metrics.k8s.io": "resource metrics (HPA on CPU and memory, kubectl top)",
@@ -73,6 +76,30 @@ def node_findings(nodes: Sequence[Manifest], catalog: Catalog) -> list[Finding]:
             )
         )
     return findings
+
+
+def driver_findings(nodes: Sequence[Manifest], catalog: Catalog) -> list[Finding]:
+    """Nodes whose NVIDIA driver, as feature discovery labels it, is older than what an image asks for."""
+    drivers = {_name(node): driver for node in nodes if (driver := _driver(node))}
+    wanted = [row for row in catalog.engines if row.default and row.minimum_driver]
+    return [
+        Finding(
+            Level.NOTE,
+            "driver",
+            f"{name} has {driver}; image {row.tag} asks for {row.minimum_driver}: update it, or rely on the "
+            "compatibility libraries of the image, which data-centre accelerators alone can use",
+        )
+        for name, driver in sorted(drivers.items())
+        for row in wanted
+        if version_tuple(driver) < version_tuple(row.minimum_driver or "")
+    ]
+
+
+def _driver(node: Manifest) -> str | None:
+    """Such as `550.54.15`; None where nothing tells."""
+    labels = node["metadata"].get("labels") or {}
+    parts = [labels.get(f"nvidia.com/cuda.driver.{part}") for part in ("major", "minor", "rev")]
+    return labels.get(DRIVER_LABEL) or ".".join(filter(None, parts)) or None
 
 
 def inventory_of(node: Manifest, catalog: Catalog) -> bool:

@@ -105,6 +105,7 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             f"{fit.version.engine.value} "
             f"{fit.version.version} is {fit.verdict.status.value}: {fit.verdict.note}",
             *_own_image(spec, fit.version),
+            *_driver(fit.version),
             f"{gib(demand.pool_bytes)} GiB of KV cache per accelerator hold {fit.concurrency} requests of "
             f"{wish.context} tokens",
         ),
@@ -118,6 +119,13 @@ def _own_image(spec: GemmaDeploymentSpec, version: EngineVersion) -> tuple[str, 
         return ()
     assumed = f"{version.engine.value} {version.version}"
     return (f"image {spec.engine.image} is the spec's own; the plan assumes that it holds {assumed}",)
+
+
+def _driver(version: EngineVersion) -> tuple[str, ...]:
+    if version.minimum_driver is None:
+        return ()
+    asked = f"NVIDIA driver {version.minimum_driver} or newer for its CUDA {version.cuda}"
+    return (f"image {version.tag} asks for {asked}",)
 
 
 def _common(

@@ -10,6 +10,7 @@ from gemma_operator.catalog import load_catalog
 from gemma_operator.cli.findings import (
     Level,
     back_end_findings,
+    driver_findings,
     node_findings,
     permission_findings,
     pod_findings,
@@ -62,6 +63,25 @@ def test_a_gpu_node_without_allocatable_gpus_is_bad() -> None:
     none, silent = node_findings([node(None, **{"nvidia.com/gpu.product": "NVIDIA-L4"})], CATALOG)
     assert (none.level, silent.level) == (Level.NOTE, Level.BAD)
     assert "driver" in silent.message
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"nvidia.com/cuda.driver-version.full": "550.54.15"},
+        {"nvidia.com/cuda.driver.major": "550", "nvidia.com/cuda.driver.minor": "54"},
+    ],
+    ids=["one label", "a label for each part"],
+)
+def test_a_driver_older_than_an_image_asks_for_is_told_with_both(labels: dict[str, str]) -> None:
+    found = driver_findings([node("1", **labels)], CATALOG)
+    assert {finding.level for finding in found} == {Level.NOTE}
+    assert any("a has 550.54" in f.message and "asks for 610.43" in f.message for f in found)
+
+
+def test_a_new_driver_and_a_node_that_tells_none_are_not_mentioned() -> None:
+    new = node("1", **{"nvidia.com/cuda.driver-version.full": "999.1"})
+    assert driver_findings([new, node("1"), node(None)], CATALOG) == []
 
 
 def test_back_ends_are_listed_whether_or_not_they_are_there() -> None:
