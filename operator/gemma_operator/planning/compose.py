@@ -63,6 +63,7 @@ def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             f"{fit.verdict.status.value}: {fit.verdict.note}",
             *_own_image(spec, fit.version),
             f"{fit.concurrency} slots of {wish.context} tokens take {gib(fit.kv_bytes)} GiB of KV cache",
+            *(("llama.cpp compiles nothing: compileCache is idle",) if spec.engine.compile_cache else ()),
         ),
         outlook=outlook,
         adapters=adapters,

@@ -5,6 +5,7 @@ from gemma_operator.api.quantity import GIB, MIB, format_bytes, format_millicore
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.adapters import adapter_mounts, adapter_volumes, fetched_volume
+from gemma_operator.resources.compiling import cache_mounts, cache_variables, cache_volumes, compiles
 from gemma_operator.resources.containers import (
     claim_volume,
     container_basics,
@@ -23,7 +24,6 @@ from gemma_operator.resources.fetch import (
 from gemma_operator.resources.layout import (
     ADMIN_PORT,
     API_PORT,
-    CACHE_FOLDER,
     CONFIG_FOLDER,
     CONFIG_PATH,
     MODELS_FOLDER,
@@ -57,10 +57,6 @@ TEMPORARY_BYTES = GIB
 GATEWAY_TEMPORARY_BYTES = 64 * MIB
 RUN_BYTES = MIB
 """One empty file."""
-CACHE_BYTES = 10 * GIB
-"""Compiled kernels and graphs of vLLM and TensorRT-LLM."""
-
-_GPU_CACHES = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR")
 
 
 def serving_pod(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
@@ -72,7 +68,7 @@ def serving_pod(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: O
         **pod_basics(short_name(owner.name), settings),
         "terminationGracePeriodSeconds": termination_grace_seconds(plan),
         "initContainers": writers,
-        "containers": [_triton(plan, settings), _gateway(spec, plan, settings)],
+        "containers": [_triton(spec, plan, settings), _gateway(spec, plan, settings)],
         "volumes": [
             *_volumes(owner, spec, plan),
             *(bundle_volumes(settings) if spec.cache is None and plan.fetched else ()),
@@ -117,7 +113,7 @@ def _gateway(spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) 
     }
 
 
-def _triton(plan: Plan, settings: OperatorSettings) -> Manifest:
+def _triton(spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
     mounts = [
         mount("models", MODELS_FOLDER, read_only=True),
         mount(WEIGHTS_VOLUME, WEIGHTS_FOLDER, read_only=True),
@@ -125,13 +121,12 @@ def _triton(plan: Plan, settings: OperatorSettings) -> Manifest:
         mount("run", RUN_FOLDER, read_only=True),
         mount("tmp", TEMPORARY_FOLDER),
         *adapter_mounts(plan),
+        *cache_mounts(plan),
     ]
-    if _compiles(plan):
-        mounts.append(mount("cache", CACHE_FOLDER))
     return {
         **container_basics("triton", plan.image, settings),
         "args": _arguments(plan),
-        "env": _environment(plan),
+        "env": _environment(spec, plan),
         "resources": _resources(plan),
         **triton_probes(plan),
         "lifecycle": triton_lifecycle(),
@@ -158,16 +153,15 @@ def _arguments(plan: Plan) -> list[str]:
     ]
 
 
-def _environment(plan: Plan) -> list[Manifest]:
+def _environment(spec: GemmaDeploymentSpec, plan: Plan) -> list[Manifest]:
     environment = [
         variable("HOME", TEMPORARY_FOLDER),
         # The model repository is code: mounted read-only, so nothing may be compiled beside it.
         variable("PYTHONDONTWRITEBYTECODE", "1"),
     ]
-    if _compiles(plan):
+    if compiles(plan):
         environment += [variable("HF_HUB_OFFLINE", "1"), variable("VLLM_NO_USAGE_STATS", "1")]
-        environment += [variable(name, f"{CACHE_FOLDER}/{name.lower()}") for name in _GPU_CACHES]
-    return environment
+    return [*environment, *cache_variables(spec, plan)]
 
 
 def _resources(plan: Plan) -> Manifest:
@@ -198,8 +192,7 @@ def _volumes(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> list[Manife
         empty_volume("tmp", TEMPORARY_BYTES),
         empty_volume(GATEWAY_TEMPORARY_VOLUME, GATEWAY_TEMPORARY_BYTES),
     ]
-    if _compiles(plan):
-        volumes.append(empty_volume("cache", CACHE_BYTES))
+    volumes += cache_volumes(spec, plan)
     return [*volumes, *adapter_volumes(plan), *protection_volumes(spec)]
 
 
@@ -210,8 +203,3 @@ def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Mani
     if spec.cache is not None:
         return claim_volume(WEIGHTS_VOLUME, cache_claim_name(owner, spec.cache, plan), read_only=True)
     return fetched_volume(WEIGHTS_VOLUME, plan)
-
-
-def _compiles(plan: Plan) -> bool:
-    """Engines of NVIDIA's images compile kernels at start; llama.cpp in ours does not."""
-    return plan.engine is not EngineName.LLAMA_CPP

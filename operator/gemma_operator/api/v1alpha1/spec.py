@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSc
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 from gemma_operator.api.v1alpha1.access import AccessSpec
+from gemma_operator.api.v1alpha1.engine import CompileCacheSpec
 from gemma_operator.api.v1alpha1.media import MediaSpec
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
 from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodToleration
@@ -216,6 +217,8 @@ class EngineSpec(ApiModel):
     """Triton image to use instead of the planned one. Its tag says which engine version the plan assumes."""
     arguments: EngineArguments = Field(default={})
     """Passed to the engine as they are, by its own names. What the plan decides cannot be set here."""
+    compile_cache: CompileCacheSpec | None = Field(default=None)
+    """Keep what vLLM and TensorRT-LLM compile, so that later pods start faster. Default: per pod."""
 
     @model_validator(mode="after")
     def _names_the_engine(self) -> Self:
