@@ -89,6 +89,8 @@ class EngineVersion(Row):
     """Serves LoRA adapters."""
     adapters_except: tuple[str, ...] = ()
     """Bodies that it serves without adapters only."""
+    drafters: bool = False
+    """Runs Gemma 4's multi-token-prediction drafters."""
     image_gb: float | None = None
 
     def serves_adapters(self, body: str) -> bool:

@@ -8,11 +8,12 @@ from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
 from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.adapters import adapter_plans
 from gemma_operator.planning.cpu import MILLICORES
+from gemma_operator.planning.drafting import drafter_plan
 from gemma_operator.planning.engine_arguments import gpu_arguments, llama_cpp_arguments, modalities_of
 from gemma_operator.planning.fit import CpuFit, GpuFit
 from gemma_operator.planning.host import cpu_host, gpu_host
 from gemma_operator.planning.outlook import cpu_outlook, file_bytes_of, gpu_outlook
-from gemma_operator.planning.plan import CPU, AdapterPlan, MemoryBudget, Plan, WeightsPlan
+from gemma_operator.planning.plan import CPU, DrafterPlan, MemoryBudget, Plan, WeightsPlan
 from gemma_operator.planning.startup import load_seconds
 from gemma_operator.planning.wish import Wish
 from gemma_operator.settings import PlanningSettings
@@ -38,7 +39,7 @@ def compose(fit: GpuFit | CpuFit, wish: Wish, spec: GemmaDeploymentSpec, setting
 def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: PlanningSettings) -> Plan:
     weights = _weights_plan(fit.checkpoint, spec, fit.weights_bytes)
     adapters = adapter_plans(spec.model.adapters, wish)
-    fetched = _fetched_bytes(spec, weights, adapters)
+    fetched = _fetched_bytes(spec, weights, *(adapter.weights for adapter in adapters))
     outlook = cpu_outlook(fit, wish, fetched)
     return Plan(
         **_common(wish, spec, fit.checkpoint, fit.concurrency),
@@ -73,8 +74,9 @@ def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
 def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: PlanningSettings) -> Plan:
     size = file_bytes_of(fit)
     weights = _weights_plan(fit.checkpoint, spec, size)
-    adapters = adapter_plans(spec.model.adapters, wish)
-    fetched = _fetched_bytes(spec, weights, adapters)
+    adapters, drafter = adapter_plans(spec.model.adapters, wish), drafter_plan(wish.drafting, spec)
+    beside = [one.weights for one in (*adapters, *((drafter,) if drafter else ()))]
+    fetched = _fetched_bytes(spec, weights, *beside)
     outlook = gpu_outlook(fit, wish, fetched)
     tag = settings.gpu_image_tags.get(fit.version.engine.value, fit.version.tag)
     demand = fit.demand
@@ -109,9 +111,11 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             *_driver(fit.version),
             f"{gib(demand.pool_bytes)} GiB of KV cache per accelerator hold {fit.concurrency} requests of "
             f"{wish.context} tokens",
+            *_drafting(drafter),
         ),
         outlook=outlook,
         adapters=adapters,
+        drafter=drafter,
     )
 
 
@@ -185,9 +189,17 @@ def _weights_plan(checkpoint: Checkpoint, spec: GemmaDeploymentSpec, size: int) 
     )
 
 
-def _fetched_bytes(spec: GemmaDeploymentSpec, weights: WeightsPlan, adapters: tuple[AdapterPlan, ...]) -> int:
+def _drafting(drafter: DrafterPlan | None) -> tuple[str, ...]:
+    if drafter is None:
+        return ()
+    return (
+        f"{drafter.weights.repository} guesses {drafter.tokens} tokens per step; speed is planned as if none "
+        "were right",
+    )
+
+
+def _fetched_bytes(spec: GemmaDeploymentSpec, *files: WeightsPlan) -> int:
     """Bytes that each pod fetches into its own disk: none with a shared cache or from a claim."""
-    files = (weights, *(adapter.weights for adapter in adapters))
     return sum(one.size_bytes for one in files if spec.cache is None and one.claim_name is None)
 
 

@@ -155,6 +155,7 @@ def _setup(wish: Wish, placement: Placement, count: int, step: tuple[int, int]) 
         images="image" in wish.variant.modalities and placement.version.engine is EngineName.VLLM,
         adapters=wish.adapters,
         adapter_rank=wish.adapter_rank,
+        draft_bytes=wish.drafting.weights_bytes // count if wish.drafting else 0,
     )
 
 

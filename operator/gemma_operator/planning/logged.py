@@ -41,8 +41,6 @@ config.py SchedulerConfig). V1 serves them from 0.9 on; field case FO-01 logs th
 WHOLE_MEDIA_TOKENS = 5120
 """The least such a step held."""
 PREFIX_LM = ("gemma-4-12b", "gemma-4-26b-a4b", "gemma-4-31b")
-DRAFTER_SHARE = 0.015
-"""Drafters hold 1.5 % of their target's parameters (E2B and 31B are published; the others are not)."""
 
 SCHEMES = (
     (r"weights \+ int4 embeddings", "repack_int4_all"),

@@ -51,6 +51,9 @@ def on_cpu(wish: Wish, world: World) -> Iterator[Attempt]:
     if wish.adapters and not version.serves_adapters(wish.architecture.body):
         yield _no_adapters(wish, version)
         return
+    if wish.drafting is not None and not version.drafters:
+        yield _no_drafter(wish, version)
+        return
     for precision in _precisions(wish, EngineName.LLAMA_CPP):
         checkpoints = world.catalog.checkpoints_of(wish.variant_key, precision, EngineName.LLAMA_CPP)
         verdict = verdict_on(world.catalog, wish.variant_key, version, (0, 0), precision)
@@ -162,6 +165,8 @@ def _placement(
         return _wrong_host(key, row, version)
     if wish.adapters and not version.serves_adapters(wish.architecture.body):
         return _no_adapters(wish, version)
+    if wish.drafting is not None and not version.drafters:
+        return _no_drafter(wish, version)
     checkpoint = _checkpoint(wish, catalog, precision, engine)
     if checkpoint is None:
         return _no_checkpoint(wish, catalog, precision, engine)
@@ -224,6 +229,15 @@ def _no_adapters(wish: Wish, version: EngineVersion) -> Misfit:
         Reason.UNSUPPORTED_ENGINE,
         f"{wish.variant_key} was asked for with {wish.adapters} adapters, which {version.engine.value} "
         f"{version.version} does not serve here; {elsewhere}leave the adapters out",
+    )
+
+
+def _no_drafter(wish: Wish, version: EngineVersion) -> Misfit:
+    elsewhere = "leave" if version.engine is EngineName.VLLM else "use VLLM on an accelerator, or leave"
+    return Misfit(
+        Reason.UNSUPPORTED_ENGINE,
+        f"{wish.variant_key} was asked for with a drafter, which {version.engine.value} {version.version} "
+        f"does not run here; {elsewhere} engine.drafter out",
     )
 
 

@@ -81,6 +81,15 @@ class AdapterPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DrafterPlan:
+    """A drafter and its files."""
+
+    weights: WeightsPlan
+    tokens: int
+    """Guessed per step."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartupPhase:
     """One part of the time from container start to the first token."""
 
@@ -157,11 +166,14 @@ class Plan:
     outlook: Outlook | None = None
     adapters: tuple[AdapterPlan, ...] = ()
     """LoRA adapters, by name."""
+    drafter: DrafterPlan | None = None
+    """What guesses tokens ahead."""
 
     @property
     def fetched(self) -> tuple[WeightsPlan, ...]:
-        """Everything that has to be fetched: the model's files, then those of its adapters."""
-        everything = (self.weights, *(adapter.weights for adapter in self.adapters))
+        """Everything that has to be fetched: the model's files, then those of its adapters and drafter."""
+        drafter = () if self.drafter is None else (self.drafter.weights,)
+        everything = (self.weights, *(adapter.weights for adapter in self.adapters), *drafter)
         return tuple(weights for weights in everything if weights.repository is not None)
 
     @property

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from gemma_operator.api.quantity import GIB, MIB
 from gemma_operator.api.v1alpha1 import EngineName
 from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.planning.drafting import DRAFTER_ELEMENT_BYTES, DRAFTER_SHARE
 from gemma_operator.planning.kv_cache import KvCache, TensorRTCache, VllmCache
 from gemma_operator.planning.logged import (
     ASSUMED_FREE_FRACTION,
     ASSUMED_UTILIZATION,
     CHUNKED_MEDIA_SINCE,
-    DRAFTER_SHARE,
     LoggedStart,
     LogRow,
     number,
@@ -188,7 +188,7 @@ def setup_of(row: LogRow, start: LoggedStart, catalog: Catalog) -> EngineSetup |
     if start.device_gib is None:
         return None
     target = catalog.architectures[start.architecture_key].parameters.file
-    draft = int(target * DRAFTER_SHARE * 2) // start.tensor_parallel_size if start.drafter else 0
+    draft = int(target * DRAFTER_SHARE) * DRAFTER_ELEMENT_BYTES if start.drafter else 0
     return EngineSetup(
         catalog=catalog,
         architecture_key=start.architecture_key,
@@ -203,7 +203,7 @@ def setup_of(row: LogRow, start: LoggedStart, catalog: Catalog) -> EngineSetup |
         kv_element_bytes=start.kv_element_bytes,
         images=start.images,
         cuda_graphs=not start.eager,
-        draft_bytes=draft,
+        draft_bytes=draft // start.tensor_parallel_size,
     )
 
 

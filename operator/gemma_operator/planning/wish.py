@@ -8,6 +8,7 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Optimization, Precision
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Architecture, Variant
+from gemma_operator.planning.drafting import Drafting, drafting_of
 from gemma_operator.planning.plan import Refusal
 
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -41,6 +42,8 @@ class Wish:
     """LoRA adapters to hold beside the model."""
     adapter_rank: int = 0
     """Largest rank among them."""
+    drafting: Drafting | None = None
+    """The drafter to hold beside the model."""
 
     @property
     def image_tag(self) -> str | None:
@@ -69,6 +72,10 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
             f"{key} was asked for {context} tokens of context and has {variant.context_length}; "
             f"set contextLength to {variant.context_length} or less",
         )
+    try:
+        drafting = drafting_of(spec.engine.drafter, variant, catalog)
+    except LookupError as error:
+        return Refusal(Reason.UNSUPPORTED_ENGINE, str(error.args[0]))
     hardware = spec.hardware
     return Wish(
         variant_key=key,
@@ -88,6 +95,7 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         image=spec.engine.image,
         adapters=len(spec.model.adapters),
         adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),
+        drafting=drafting,
     )
 
 

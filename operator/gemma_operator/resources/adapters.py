@@ -52,7 +52,7 @@ def fetched_volume(name: str, plan: Plan) -> Manifest:
 
 
 def _have_their_own_volume(plan: Plan) -> bool:
-    fetched = any(is_fetched(adapter.weights) for adapter in plan.adapters)
+    fetched = plan.drafter is not None or any(is_fetched(adapter.weights) for adapter in plan.adapters)
     return fetched and fetch_volume(plan) == ADAPTERS_VOLUME
 
 

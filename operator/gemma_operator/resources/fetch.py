@@ -8,6 +8,8 @@ from gemma_operator.resources.layout import DEFAULT_REVISION, TEMPORARY_FOLDER, 
 from gemma_operator.settings import OperatorSettings
 
 WEIGHTS_CONTAINER = "weights"
+DRAFTER_CONTAINER = f"{WEIGHTS_CONTAINER}--drafter"
+"""No adapter's name begins with a hyphen."""
 WEIGHTS_VOLUME = "weights"
 ADAPTERS_VOLUME = "adapters"
 GATEWAY_TEMPORARY_VOLUME = "gateway-tmp"
@@ -40,6 +42,8 @@ def fetch_containers(plan: Plan, settings: OperatorSettings) -> list[Manifest]:
         for adapter in plan.adapters
         if is_fetched(adapter.weights)
     ]
+    if plan.drafter is not None:
+        adapters.append(_container(DRAFTER_CONTAINER, plan.drafter.weights, plan, settings))
     if not is_fetched(plan.weights):
         return adapters
     return [*adapters, _container(WEIGHTS_CONTAINER, plan.weights, plan, settings)]

@@ -79,6 +79,11 @@ def adapter_path(plan: Plan, adapter: AdapterPlan) -> str:
     return _folder(root, adapter.weights)
 
 
+def drafter_path(plan: Plan) -> str | None:
+    """Folder of the drafter's files inside a pod."""
+    return None if plan.drafter is None else _folder(fetch_target(plan), plan.drafter.weights)
+
+
 def _folder(root: str, weights: WeightsPlan) -> str:
     """The fetcher lays files out as `OWNER--NAME/REVISION`; claims are as their owners filled them."""
     if weights.repository is None:

@@ -4,14 +4,14 @@ from gemma_operator.api.manifest import Owner
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.adapters import adapter_paths, largest_rank
-from gemma_operator.resources.layout import weights_path
+from gemma_operator.resources.layout import drafter_path, weights_path
 from gemma_operator.resources.media import media_config
 from gemma_operator.resources.probes import REMOVAL_SECONDS
 from gemma_operator.resources.protection import access_config, safety_config
 from gemma_operator.resources.tracing import tracing_config
 from gemma_operator.resources.watching import health_config, quality_config
 from gemma_operator.settings import OperatorSettings
-from gemma_serving.contract import EngineKind, RuntimeConfig, SamplingDefaults
+from gemma_serving.contract import DrafterConfig, EngineKind, RuntimeConfig, SamplingDefaults
 
 _ENGINE_KINDS = {
     EngineName.LLAMA_CPP: EngineKind.LLAMA_CPP,
@@ -46,6 +46,7 @@ def runtime_config(
         engine_arguments=plan.engine_arguments,
         adapters=adapter_paths(plan),
         adapter_rank=largest_rank(plan),
+        drafter=_drafter(plan),
         access=access_config(spec),
         safety=safety_config(owner, spec),
         media=media_config(spec),
@@ -54,6 +55,11 @@ def runtime_config(
         tracing=tracing_config(settings),
         endpoint_picker_aliases=spec.monitoring.endpoint_picker_aliases or None,
     )
+
+
+def _drafter(plan: Plan) -> DrafterConfig | None:
+    path = drafter_path(plan)
+    return None if path is None or plan.drafter is None else DrafterConfig(path, plan.drafter.tokens)
 
 
 def _sampling(values: dict[str, float]) -> SamplingDefaults:

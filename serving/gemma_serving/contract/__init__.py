@@ -35,7 +35,13 @@ from gemma_serving.contract.names import (
     STATS_REQUEST,
 )
 from gemma_serving.contract.requests import GenerateRequest, Structure
-from gemma_serving.contract.runtime import LIVE_FIELDS, EngineKind, RuntimeConfig, SamplingDefaults
+from gemma_serving.contract.runtime import (
+    LIVE_FIELDS,
+    DrafterConfig,
+    EngineKind,
+    RuntimeConfig,
+    SamplingDefaults,
+)
 
 __all__ = [
     "CANCEL_KEY",
@@ -49,6 +55,7 @@ __all__ = [
     "AccessConfig",
     "ContractError",
     "Delta",
+    "DrafterConfig",
     "EngineKind",
     "EngineStats",
     "Failed",

@@ -35,6 +35,16 @@ class SamplingDefaults(Message):
     top_p: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class DrafterConfig(Message):
+    """A model that guesses tokens ahead (multi-token prediction)."""
+
+    path: str
+    """Folder of its Hugging Face checkpoint, inside the pod."""
+    tokens: int
+    """Guessed per step."""
+
+
 LIVE_FIELDS = frozenset({"max_queued_requests", "access", "safety"})
 """Fields of runtime.json that a running gateway takes up when the file changes. All others are read once, at
 the start of a container: changing one takes new pods."""
@@ -46,6 +56,7 @@ class RuntimeConfig(Message):
 
     _nested: ClassVar[dict[str, type]] = {
         "sampling": SamplingDefaults,
+        "drafter": DrafterConfig,
         "access": AccessConfig,
         "safety": SafetyConfig,
         "media": MediaConfig,
@@ -90,6 +101,8 @@ class RuntimeConfig(Message):
     For llama.cpp of a GGUF file, or of a folder that holds one."""
     adapter_rank: int | None = None
     """Largest rank that memory is planned for; None: what the adapters themselves have."""
+    drafter: DrafterConfig | None = None
+    """None: every token is the model's own step."""
     access: AccessConfig | None = None
     """None: anybody may ask."""
     safety: SafetyConfig | None = None

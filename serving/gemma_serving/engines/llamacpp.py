@@ -132,6 +132,8 @@ class LlamaCppEngine(EngineBase):
     async def load(self, config: RuntimeConfig) -> None:
         """Load the GGUF file; FileNotFoundError, ValueError or RuntimeError say what is wrong."""
         family(config.family)
+        if config.drafter is not None:
+            raise ValueError("llama.cpp is deployed without drafters: leave engine.drafter out")
         if not Path(config.weights_path).is_file():
             raise FileNotFoundError(f"llama.cpp needs a GGUF file; there is none at {config.weights_path}")
         os.environ["LLAMA_MEDIA_MARKER"] = MEDIA_MARKER

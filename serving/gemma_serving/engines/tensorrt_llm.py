@@ -31,7 +31,7 @@ from gemma_serving.engines.generation import Ending, EngineBase, Generation
 from gemma_serving.engines.media import decoded_media
 from gemma_serving.engines.protocol import EngineFailureError
 from gemma_serving.engines.stop_text import showable
-from gemma_serving.engines.validation import answer_budget
+from gemma_serving.engines.validation import answer_budget, refuse_beside_a_drafter
 
 STATS_PERIOD_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 0.001
@@ -45,6 +45,8 @@ RPC_SINCE: Final = (1, 3)
 MPI_VARIABLES: Final = ("OMPI_COMM_WORLD_", "OMPI_MCA_orte_", "PMIX_", "PMI_")
 """A job's variables, inherited from mpirun or srun, make the workers that LLM spawns join that job."""
 SEED_LIMIT: Final = 2**63
+DRAFTING_LACKS: Final = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+"""What the library does not sample by beside one-model speculation (`enable_penalty`, off by default)."""
 TELEMETRY_SINCE: Final = (1, 3)
 """First version that reports usage, and the first that accepts the switch."""
 
@@ -76,7 +78,19 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
             "max_loras": len(config.adapters),
             "max_cpu_loras": len(config.adapters),
         }
+    if config.drafter is not None:
+        defaults["speculative_config"] = {
+            "decoding_type": "MTP",
+            "max_draft_len": config.drafter.tokens,
+            "speculative_model": config.drafter.path,
+        }
     return {**defaults, **config.engine_arguments, "model": config.weights_path}
+
+
+def lacking_beside(drafting: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fields of requests that the library refuses beside this drafter, late and in other words."""
+    lacks = drafting.get("decoding_type") == "MTP" and not drafting.get("enable_penalty")
+    return DRAFTING_LACKS if lacks else ()
 
 
 def version_of(text: str) -> tuple[int, int]:
@@ -161,6 +175,7 @@ class TensorRTLLMEngine(EngineBase):
         # A token that this checkpoint's vocabulary lacks comes out as several pieces.
         self._stop_ids = [ids[0] for ids in pieces.values() if len(ids) == 1]
         self._config = config
+        self._lacking = lacking_beside(arguments.get("speculative_config") or {})
         self._stats_thread.start()
 
     async def close(self) -> None:
@@ -206,7 +221,7 @@ class TensorRTLLMEngine(EngineBase):
         if request.logit_bias:
             message = "logit_bias is not available: TensorRT-LLM takes none per request"
             raise EngineFailureError(FailureCode.UNSUPPORTED, message, "logit_bias")
-        self._refuse_what_a_drafter_cannot(request)
+        refuse_beside_a_drafter(request, self._lacking)
         text = without_bos(request.prompt or "")
         inputs: Any = with_one_bos(request.token_ids or await self._token_ids(text))
         budget = answer_budget(len(inputs), request, config)
@@ -222,19 +237,6 @@ class TensorRTLLMEngine(EngineBase):
             if generation.cancelled:
                 return Ending(FinishReason.CANCELLED)
             raise
-
-    def _refuse_what_a_drafter_cannot(self, request: GenerateRequest) -> None:
-        """Penalties beside one-model speculation are refused by the library, late and in other words."""
-        drafting = self.config.engine_arguments.get("speculative_config") or {}
-        if drafting.get("decoding_type") != "MTP" or drafting.get("enable_penalty"):
-            return
-        neutral = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-        for name, value in neutral.items():
-            if getattr(request, name) != value:
-                message = (
-                    f"{name} is not available: this deployment drafts tokens ahead (MTP) without penalties"
-                )
-                raise EngineFailureError(FailureCode.UNSUPPORTED, message, name)
 
     async def _token_ids(self, text: str) -> list[int]:
         loop = asyncio.get_running_loop()

@@ -108,6 +108,16 @@ def _validate_structure(request: GenerateRequest) -> None:
         raise _refused("structure", f"json_schema must be an object; got {_shown(structure.json_schema)}")
 
 
+def refuse_beside_a_drafter(request: GenerateRequest, names: Sequence[str]) -> None:
+    """Raise EngineFailureError for the first of these fields that is set: their own words come late."""
+    neutral = GenerateRequest(id="neutral")
+    for name in names:
+        value = getattr(request, name)
+        if value and value != getattr(neutral, name):
+            message = f"{name} is not available: this deployment drafts tokens ahead, and samples without it"
+            raise _refused(name, message, FailureCode.UNSUPPORTED)
+
+
 def _shown(value: Any) -> str:
     """Type and a short form: the value may be long, and is the user's."""
     text = repr(value)

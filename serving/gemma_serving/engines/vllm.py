@@ -36,12 +36,14 @@ from gemma_serving.engines.families import family, media_kinds, with_one_bos, wi
 from gemma_serving.engines.generation import Ending, EngineBase, Generation
 from gemma_serving.engines.media import decoded_media
 from gemma_serving.engines.protocol import EngineFailureError
-from gemma_serving.engines.validation import answer_budget
+from gemma_serving.engines.validation import answer_budget, refuse_beside_a_drafter
 
 LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM accepts as max_lora_rank (vllm/config/lora.py)."""
 SEED_LIMIT: Final = 2**63
 """torch.Generator takes a signed 64-bit seed."""
+DRAFTING_LACKS: Final = ("min_p", "logit_bias")
+"""What vLLM does not sample by beside a drafter (sampling_params.py, `_validate_spec_decode`)."""
 
 
 def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
@@ -67,6 +69,12 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
             "enable_lora": True,
             "max_loras": len(config.adapters),
             "max_lora_rank": _lora_rank(config),
+        }
+    if config.drafter is not None:
+        defaults["speculative_config"] = {
+            "method": "mtp",
+            "model": config.drafter.path,
+            "num_speculative_tokens": config.drafter.tokens,
         }
     fixed = {"model": config.weights_path, "served_model_name": config.model}
     return {**defaults, **config.engine_arguments, **fixed}
@@ -216,6 +224,8 @@ class VllmEngine(EngineBase):
 
     async def _generate(self, generation: Generation) -> Ending:
         request, config = generation.request, self.config
+        if config.drafter is not None:
+            refuse_beside_a_drafter(request, DRAFTING_LACKS)
         text = without_bos(request.prompt or "")
         token_ids = with_one_bos(request.token_ids or await self._token_ids(text))
         budget = answer_budget(len(token_ids), request, config)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gemma_serving.contract import Structure
+from gemma_serving.contract import DrafterConfig, Structure
 from gemma_serving.engines.stop_text import showable
 from gemma_serving.engines.tensorrt_llm import (
     TensorRTLLMEngine,
@@ -124,6 +124,19 @@ async def test_penalties_beside_a_drafter_are_refused_by_name() -> None:
     async with loaded(engine_arguments=drafting) as engine:
         answer = await ask(engine, presence_penalty=0.5)
         assert (answer.failed.code, answer.failed.param) == ("unsupported", "presence_penalty")
+        assert (await ask(engine)).finished.reason == "length"
+
+
+async def test_a_planned_drafter_is_the_librarys_multi_token_prediction() -> None:
+    config = runtime_config(engine_version="1.4.0rc0", drafter=DrafterConfig("/weights/drafter", 3))
+    assert engine_arguments(config)["speculative_config"] == {
+        "decoding_type": "MTP",
+        "max_draft_len": 3,
+        "speculative_model": "/weights/drafter",
+    }
+    async with loaded(drafter=DrafterConfig("/weights/drafter", 3)) as engine:
+        answer = await ask(engine, frequency_penalty=0.5)
+        assert (answer.failed.code, answer.failed.param) == ("unsupported", "frequency_penalty")
         assert (await ask(engine)).finished.reason == "length"
 
 

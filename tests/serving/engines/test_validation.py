@@ -9,7 +9,7 @@ import pytest
 from gemma_serving.contract import MediaConfig
 from gemma_serving.engines.families import media_kinds
 from gemma_serving.engines.protocol import EngineFailureError
-from gemma_serving.engines.validation import validate
+from gemma_serving.engines.validation import refuse_beside_a_drafter, validate
 from support.generating import request
 from support.runtime_configs import runtime_config
 
@@ -40,3 +40,12 @@ def test_media_need_a_text_prompt() -> None:
 def test_placeholders_say_what_each_item_is() -> None:
     assert media_kinds("a <|audio|> b <|image|><|audio|>", "gemma4") == ["audio", "image", "audio"]
     assert media_kinds("<|image|>", "gemma2") == []
+
+
+def test_field_that_an_engine_lacks_beside_a_drafter_is_refused_by_name() -> None:
+    names = ("min_p", "logit_bias", "repetition_penalty")
+    refuse_beside_a_drafter(request("x", min_p=0.0, logit_bias={}, repetition_penalty=1.0), names)
+    for field, value in {"min_p": 0.1, "logit_bias": {"5": 1.0}, "repetition_penalty": 1.2}.items():
+        with pytest.raises(EngineFailureError, match="drafts tokens ahead") as raised:
+            refuse_beside_a_drafter(request("x", **{field: value}), names)
+        assert (raised.value.code, raised.value.param) == ("unsupported", field)

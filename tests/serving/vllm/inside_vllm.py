@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vllm.config import SpeculativeConfig
 
-from gemma_serving.contract import MediaConfig
+from gemma_serving.contract import DrafterConfig, MediaConfig
 from gemma_serving.engines.vllm import VllmEngine, engine_arguments, sampling_params
 from support.generating import ask, request
 from support.gguf_file import LORA_RANK, write_peft
@@ -50,6 +52,14 @@ def test_defaults_that_hurt_are_set() -> None:
 def test_media_limit_is_the_gateways() -> None:
     config = runtime_config(modalities=["text", "image"], media=MediaConfig(max_items=3))
     assert engine_arguments(config)["limit_mm_per_prompt"]["image"] == 3
+
+
+def test_a_drafter_is_a_speculative_config_that_the_library_has() -> None:
+    config = runtime_config(drafter=DrafterConfig("/weights/drafter", 3))
+    drafting = engine_arguments(config)["speculative_config"]
+    assert drafting == {"method": "mtp", "model": "/weights/drafter", "num_speculative_tokens": 3}
+    assert drafting.keys() <= {field.name for field in dataclasses.fields(SpeculativeConfig)}
+    assert "speculative_config" not in engine_arguments(runtime_config())
 
 
 def test_the_plans_arguments_win_but_the_weights_are_the_pods() -> None:

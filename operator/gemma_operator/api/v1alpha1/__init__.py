@@ -4,7 +4,7 @@ Attribute docstrings are what `kubectl explain` prints; the CRD is generated fro
 """
 
 from gemma_operator.api.v1alpha1.access import AccessSpec
-from gemma_operator.api.v1alpha1.engine import CompileCacheSpec
+from gemma_operator.api.v1alpha1.engine import CompileCacheSpec, DrafterSpec
 from gemma_operator.api.v1alpha1.media import MediaSpec
 from gemma_operator.api.v1alpha1.monitoring import (
     DegradedSpec,
@@ -63,6 +63,7 @@ __all__ = [
     "Condition",
     "ConditionStatus",
     "DegradedSpec",
+    "DrafterSpec",
     "EngineName",
     "EngineSpec",
     "GemmaDeploymentSpec",

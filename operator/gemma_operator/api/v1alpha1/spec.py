@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSc
 
 from gemma_operator.api.base import ApiModel, DnsName, Quantity, cel
 from gemma_operator.api.v1alpha1.access import AccessSpec
-from gemma_operator.api.v1alpha1.engine import CompileCacheSpec
+from gemma_operator.api.v1alpha1.engine import CompileCacheSpec, DrafterSpec
 from gemma_operator.api.v1alpha1.media import MediaSpec
 from gemma_operator.api.v1alpha1.monitoring import MonitoringSpec
 from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodToleration
@@ -28,6 +28,7 @@ _ADAPTERS_DIFFER = "adapters are told apart by name: no two may share one"
 _SCALED = "scaling decides on the number of replicas: leave replicas out"
 _WHOSE_IMAGE = "image holds one engine: set engine.name to it"
 _WHOSE_ARGUMENTS = "arguments are those of one engine: set engine.name to it"
+_ONE_DRAFTER = "drafter and arguments.speculative_config both draft: leave one of the two out"
 _NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
 
 
@@ -217,8 +218,14 @@ class EngineSpec(ApiModel):
     """Triton image to use instead of the planned one. Its tag says which engine version the plan assumes."""
     arguments: EngineArguments = Field(default={})
     """Passed to the engine as they are, by its own names. What the plan decides cannot be set here."""
+    drafter: DrafterSpec | None = Field(default=None)
+    """Guess tokens ahead with a small model. Default: none."""
     compile_cache: CompileCacheSpec | None = Field(default=None)
     """Keep what vLLM and TensorRT-LLM compile, so that later pods start faster. Default: per pod."""
+
+    @model_validator(mode="after")
+    def _drafts_once(self) -> Self:
+        return _check(self, self.drafter is None or "speculative_config" not in self.arguments, _ONE_DRAFTER)
 
     @model_validator(mode="after")
     def _names_the_engine(self) -> Self:
