@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from chart.conftest import CHART, Render
+from gemma_operator.api.manifest import ROLE_LABEL, SERVING
+from gemma_operator.resources.layout import API_PORT
 from gemma_operator.settings import parse_settings
 from gemma_serving.frontdoor.config import FrontDoorConfig
 
@@ -65,3 +67,16 @@ def test_a_gateway_gets_a_route_without_a_limit_of_its_own(render: Render) -> No
 def test_the_operator_may_reach_it(render: Render) -> None:
     policy = next(d for d in render(*ON) if d["kind"] == "NetworkPolicy")
     assert json.dumps({"port": 9090, "protocol": "TCP"}) in json.dumps(policy["spec"]["egress"])
+
+
+def test_a_default_deny_leaves_it_its_callers_and_its_pods_and_nothing_else(render: Render) -> None:
+    policy = named(render(*ON), "NetworkPolicy")["spec"]
+    service = named(render(*ON), "Service")["spec"]
+    assert policy["podSelector"]["matchLabels"] == service["selector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    entered = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert entered == {port["targetPort"] for port in service["ports"]}
+    (pods,) = [rule for rule in policy["egress"] if "to" in rule]
+    assert pods["to"][0]["podSelector"]["matchLabels"] == {ROLE_LABEL: SERVING}
+    assert [port["port"] for port in pods["ports"]] == [API_PORT]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443, API_PORT}
