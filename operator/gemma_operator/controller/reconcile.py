@@ -17,6 +17,7 @@ from gemma_operator.controller.scaling import (
     AUTOSCALERS,
     arranged,
     hand_over,
+    lacks_target,
     look_again_seconds,
     prove,
 )
@@ -114,7 +115,7 @@ async def bring_about(
     children = cluster.children(object_key(resource))
     present = {object_key(child): child for child in children}
     step = next_step(owner, children, settled.desired, settled.keep)
-    wanted = [stamped(manifest) for manifest in step.apply]
+    wanted = [stamped(manifest) for manifest in step.apply if not lacks_target(manifest, step, present)]
     outdated = [manifest for manifest in wanted if is_outdated(manifest, present.get(object_key(manifest)))]
     missing = any(object_key(manifest) not in present for manifest in outdated)
     if missing and resource.get("status") and not await cluster.confirm(resource):

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gemma_operator.api.manifest import Manifest, ObjectKey, Owner
+from gemma_operator.api.manifest import Manifest, ObjectKey, Owner, object_key
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.controller.metric_source import FrontDoor, MetricSource, Prometheus
 from gemma_operator.kube.cluster import Cluster
@@ -19,6 +19,7 @@ from gemma_operator.resources.autoscaling import (
     Offers,
     arrangement_for,
 )
+from gemma_operator.resources.step import Step
 from gemma_operator.settings import OperatorSettings, ScalingSettings
 from gemma_operator.status.scaling import Reading, ScalingState
 
@@ -119,6 +120,17 @@ def look_again_seconds(arrangement: Arrangement | None, otherwise: float | None)
 def _autoscalers(children: Sequence[Manifest]) -> list[Manifest]:
     found = [child for child in children if child["kind"] in AUTOSCALERS]
     return sorted(found, key=lambda child: AUTOSCALERS.index(child["kind"]))
+
+
+def lacks_target(manifest: Manifest, step: Step, present: Collection[ObjectKey]) -> bool:
+    """Whether it is an autoscaler whose Deployment waits for weights and has never been made.
+
+    KEDA looks for the target of a ScaledObject when it is made, and then again after ever longer pauses, up
+    to 17 minutes (controller-runtime's back-off): it would come late, and complain until then.
+    """
+    if manifest["kind"] not in AUTOSCALERS:
+        return False
+    return any(held["kind"] == "Deployment" and object_key(held) not in present for held in step.held)
 
 
 async def hand_over(

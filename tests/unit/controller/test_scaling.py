@@ -76,6 +76,17 @@ async def test_on_off_and_on_again_never_passes_through_one(watched: Watched) ->
     assert set(watched.seen) == {4}
 
 
+async def test_an_autoscaler_comes_with_its_deployment_and_not_before(watched: Watched) -> None:
+    await watched.applies({**SCALED, "cache": {}})
+    assert DEPLOYMENT not in watched.api.objects, "it waits for its weights"
+    assert HPA not in watched.api.objects
+    (job,) = [found for name, found in watched.children().items() if name.startswith("Job/")]
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    watched.api.put(job)
+    await watched.settle()
+    assert {DEPLOYMENT, HPA} <= set(watched.api.objects)
+
+
 async def test_a_new_edit_and_a_restart_leave_the_autoscalers_number(watched: Watched) -> None:
     await watched.applies(SCALED)
     watched.autoscaler_sets(8)
