@@ -32,7 +32,7 @@ gemma_kv_cache_used_tokens{model="assistant"} 512
 gemma_kv_cache_total_tokens{model="assistant"} 2048
 gemma_front_door_requests_waiting{endpoint_namespace="team-a",model="assistant"} 3
 gemma_front_door_requests_running{endpoint_namespace="team-a",model="assistant"} 4
-gemma_requests_waiting{model="misplaced"} 1
+gemma_kv_cache_used_tokens{exported_model="renamed"} 1
 """
 EVERY_SIGNAL = [{"signal": "KVCacheUtilization"}, {"signal": "TimeToFirstToken"}]
 
@@ -98,7 +98,7 @@ def test_every_query_of_the_autoscaler_gives_its_number(server: PrometheusServer
 
 def test_at_zero_pods_count_as_nothing_and_the_front_door_has_to_be_there(server: PrometheusServer) -> None:
     found = {source.name: read(server.url, source) for source in sources("asleep").sources}
-    assert found["waiting"].value == 0.0
+    assert (found["waiting"].value, found["waiting"].is_assumed) == (0.0, True)
     assert found["door_waiting"].value is None
 
 
@@ -107,6 +107,18 @@ def test_other_labels_are_shown(server: PrometheusServer) -> None:
     reading = read(server.url, source)
     assert reading.value is None
     assert any('endpoint_namespace="team-a"' in labels for labels in reading.elsewhere)
+
+
+def test_series_of_other_endpoints_are_no_mismatch(server: PrometheusServer) -> None:
+    source = next(s for s in sources("unscraped").sources if s.name == "door_waiting")
+    reading = read(server.url, source)
+    assert (reading.value, reading.elsewhere) == (None, ())
+
+
+def test_a_series_that_lost_its_label_is_shown_whatever_it_is_called_now(server: PrometheusServer) -> None:
+    source = next(s for s in sources("renamed").sources if s.name == "kv_cache")
+    reading = read(server.url, source)
+    assert any('exported_model="renamed"' in labels for labels in reading.elsewhere)
 
 
 def test_a_server_that_is_down_is_an_error_and_no_number() -> None:

@@ -50,13 +50,22 @@ class Prometheus:
         age = time.time() - float(newest[0]["value"][1]) if newest else None
         if value is not None and newest:
             return Reading(source.query, source.metric, value, age_seconds=age)
-        if value is not None and "vector(0)" in source.query:
-            return Reading(source.query, source.metric, value)
+        assumed = value if "vector(0)" in source.query else None
+        elsewhere = await self._elsewhere(session, source)
+        return Reading(
+            source.query, source.metric, assumed, elsewhere=elsewhere, is_assumed=assumed is not None
+        )
+
+    async def _elsewhere(self, session: aiohttp.ClientSession, source: Source) -> tuple[str, ...]:
+        """Label sets of the endpoint's series in another place, or else of any that lack a label.
+
+        Series of other endpoints, which have all labels, say nothing about this one's.
+        """
         model = next(value for name, value in source.selector if name == "model")
+        lacking = " or ".join(f'{source.metric}{{{name}=""}}' for name, _ in source.selector)
         found = await self._query(session, f'{source.metric}{{model="{model}"}}')
-        found = found or await self._query(session, f"topk({MOST_LABEL_SETS}, {source.metric})")
-        elsewhere = tuple(_written(each["metric"]) for each in found[:MOST_LABEL_SETS])
-        return Reading(source.query, source.metric, None, elsewhere=elsewhere)
+        found = found or await self._query(session, f"topk({MOST_LABEL_SETS}, {lacking})")
+        return tuple(_written(each["metric"]) for each in found[:MOST_LABEL_SETS])
 
     async def _query(self, session: aiohttp.ClientSession, query: str) -> list[dict[str, Any]]:
         async with session.get(f"{self._url}/api/v1/query", params={"query": query}) as response:

@@ -1,7 +1,7 @@
 """The condition ScalingActive: whether replicas follow the load, proved and not assumed. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gemma_operator.api.manifest import Manifest
@@ -16,7 +16,14 @@ ACT_SECONDS = 45
 """A running autoscaler writes the status of a new object within seconds; KEDA reads every 15 s."""
 
 _NO_API = ("no external metrics api", "no custom metrics api", "could not find the requested resource")
-_NO_SERVER = ("unable to handle the request", "service unavailable", "connection refused", "no endpoints")
+_NO_SERVER = (
+    "unable to handle the request",
+    "service unavailable",
+    "connection refused",
+    "no endpoints",
+    # KEDA's adapter, when KEDA's operator is gone.
+    "establish grpc connection",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,8 @@ class Reading:
     """Of the newest sample."""
     elsewhere: tuple[str, ...] = ()
     """Label sets of the same metric that the query does not select."""
+    is_assumed: bool = False
+    """There is no series; `value` is what the query takes that for, since there may be no pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +78,14 @@ def scaling_verdict(state: ScalingState, fleet: Fleet, now: str) -> Verdict:
     """From the arrangement to the metric to the autoscaler to its effect: the first that fails speaks."""
     if not state.is_arranged:
         return Verdict.false(Reason.ADAPTER_MISSING, state.sentence)
-    if not state.may_be_zero and not _is_measurable(fleet, now):
+    is_measurable = _is_measurable(fleet, now)
+    if not state.may_be_zero and not is_measurable:
         return Verdict.unknown(
             Reason.WAITING, f"{state.sentence}. No pod has been ready long enough to measure"
         )
-    failed = next((verdict for reading in state.readings if (verdict := _doubt(reading, state))), None)
+    # With pods that ought to have been scraped, no series is no 0.
+    readings = [replace(r, value=None) if r.is_assumed and is_measurable else r for r in state.readings]
+    failed = next((verdict for reading in readings if (verdict := _doubt(reading, state))), None)
     if failed is not None:
         return failed
     return _reported(state, now) or _effect(state, fleet)
@@ -137,7 +149,7 @@ def _reported(state: ScalingState, now: str) -> Verdict | None:
             )
         trouble = _trouble(scaler["kind"], conditions)
         if trouble is not None:
-            return Verdict.false(_reason_of(trouble), f"{name} reports: {trouble}")
+            return Verdict.false(_reason_of(trouble), f"{state.sentence}. {name} reports: {trouble}")
     return None
 
 

@@ -87,6 +87,10 @@ def hpa_failing(message: str) -> Manifest:
     [
         ("no external metrics API (external.metrics.k8s.io) registered", "AdapterMissing"),
         ("the server is currently unable to handle the request", "AdapterMissing"),
+        (
+            "timeout while waiting to establish gRPC connection to KEDA Metrics Service server",
+            "AdapterMissing",
+        ),
         ("no matching metrics found for composite-metric", "MetricMissing"),
     ],
 )
@@ -130,3 +134,11 @@ def test_pods_without_a_place_are_no_capacity_in_the_schedulers_words() -> None:
 def test_a_pod_that_has_just_become_ready_is_given_time_to_be_scraped() -> None:
     young = replace(FLEET, oldest_ready="2026-11-25T09:59:30Z")
     assert told(young, readings=(replace(GOOD, value=None),))[:2] == ("Unknown", "Waiting")
+
+
+def test_without_pods_no_series_is_nothing_waiting_and_with_pods_it_is_a_broken_scrape() -> None:
+    assumed = replace(GOOD, value=0.0, age_seconds=None, is_assumed=True, elsewhere=('{model="assistant"}',))
+    none = Fleet(desired=0, ready=0, oldest_ready=None, unplaced=None)
+    assert told(none, may_be_zero=True, readings=(assumed,))[:2] == ("True", "Active")
+    assert told(may_be_zero=True, readings=(assumed,))[:2] == ("False", "LabelMismatch")
+    assert told(may_be_zero=True, readings=(replace(assumed, elsewhere=()),))[1] == "MetricMissing"
