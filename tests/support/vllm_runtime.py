@@ -100,12 +100,17 @@ def gemma_270m_on_cpu(**changes: Any) -> RuntimeConfig:
     return runtime_config(**{**fields, **changes})
 
 
-def run_inside(arguments: list[str], *, ranks: int = 1, **options: Any) -> subprocess.CompletedProcess[Any]:
-    """Run vLLM's Python with our sources and tests on its path; each rank gets cores of its own."""
+def run_inside(
+    arguments: list[str], *, ranks: int = 1, packages: Path | None = None, **options: Any
+) -> subprocess.CompletedProcess[Any]:
+    """Run vLLM's Python with our sources and tests on its path; each rank gets cores of its own.
+
+    `packages` is a folder of what the environment lacks.
+    """
     environment = {
         **os.environ,
         **ENVIRONMENT,
-        "PYTHONPATH": f"{ROOT / 'serving'}:{ROOT / 'tests'}",
+        "PYTHONPATH": f"{ROOT / 'serving'}:{ROOT / 'tests'}" + (f":{packages}" if packages else ""),
     }
     if ranks > 1:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(str(rank) for rank in range(ranks))
