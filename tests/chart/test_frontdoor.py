@@ -80,3 +80,10 @@ def test_a_default_deny_leaves_it_its_callers_and_its_pods_and_nothing_else(rend
     assert pods["to"][0]["podSelector"]["matchLabels"] == {ROLE_LABEL: SERVING}
     assert [port["port"] for port in pods["ports"]] == [API_PORT]
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443, API_PORT}
+
+
+def test_a_slow_start_is_not_taken_for_a_dead_process(render: Render) -> None:
+    (container,) = named(render(*ON), "Deployment")["spec"]["template"]["spec"]["containers"]
+    startup, liveness = container["startupProbe"], container["livenessProbe"]
+    assert startup["httpGet"] == liveness["httpGet"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 300
