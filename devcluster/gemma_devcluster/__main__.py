@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gemma_devcluster import builder, demo, prerequisites
+from gemma_devcluster import autoscaling, builder, demo, prerequisites
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.images import cli as images
@@ -47,6 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="ACCELERATOR=COUNT",
         help="add a node that says it has these (simulated) GPUs, for instance nvidia-l4=4; repeatable",
+    )
+    up.add_argument(
+        "--with",
+        dest="extras",
+        action="append",
+        default=[],
+        choices=["autoscaling"],
+        help="autoscaling: KEDA and a Prometheus, as pods; a first build takes some 10 min",
     )
     up.set_defaults(command=_up)
     down = commands.add_parser("down", parents=[shared], help="end the cluster and delete its data")
@@ -87,10 +95,16 @@ def _up(arguments: argparse.Namespace) -> None:
     begun = time.monotonic()
     cluster = _cluster(arguments)
     cluster.up()
+    if "autoscaling" in arguments.extras:
+        autoscaling.install(cluster)
     names = ", ".join(node.name for node in cluster.nodes)
     _out.print(f"cluster {cluster.name} is up after {time.monotonic() - begun:.0f} s; Ready: {names}")
     _out.print(f"  export KUBECONFIG={cluster.kubeconfig()}")
     _out.print(f"  export PATH={cluster.binaries.folder}:$PATH    # kubectl, helm, ctr")
+    if "autoscaling" in arguments.extras:
+        _out.print("  KEDA is in the namespace keda; for the chart:")
+        _out.print(f"    --set settings.scaling.prometheusUrl={autoscaling.PROMETHEUS_URL}")
+        _out.print("    --set frontDoor.enabled=true")
 
 
 def _down(arguments: argparse.Namespace) -> None:

@@ -150,6 +150,12 @@ class Cluster:
             self._import(node, archive)
         return names
 
+    def load_program(self, program: Path) -> str:
+        """Import, on every node, an image FROM scratch that runs one static program, and return its name."""
+        for node in self.nodes:
+            self._load_program(node, program)
+        return scratch_image_name(program)
+
     def components(self) -> list[Component]:
         """Every process of the cluster, in the order of starting."""
         make = ComponentFactory(self.binaries, self.layout, self.addresses)
@@ -313,17 +319,18 @@ class Cluster:
     def _import(self, node: Node, archive: Path | bytes) -> None:
         self._ctr(node, "images", "import", "-", stdin=archive)
 
+    def _load_program(self, node: Node, program: Path) -> None:
+        if scratch_image_name(program) not in self._images(node):
+            self._import(node, scratch_image(program))
+
     def _images(self, node: Node) -> list[str]:
         return self._ctr(node, "images", "ls", "-q").split()
 
     def _import_own_images(self, node: Node) -> None:
         runtime = ComponentFactory(self.binaries, self.layout, self.addresses).containerd(node)
         self._await([runtime], partial(self._answers, node), CONTAINERD_SECONDS, runtime.name)
-        present = self._images(node)
         for program in ("pause", "coredns"):
-            path = self.binaries.path(program)
-            if scratch_image_name(path) not in present:
-                self._import(node, scratch_image(path))
+            self._load_program(node, self.binaries.path(program))
 
     def _answers(self, node: Node) -> bool:
         try:

@@ -115,7 +115,7 @@ def coredns(addresses: Addresses, image: str) -> list[Manifest]:
                 "template": {
                     "metadata": {
                         "labels": DNS_LABELS,
-                        "annotations": {COREFILE_HASH: _digest(corefile(addresses))},
+                        "annotations": {COREFILE_HASH: digest(corefile(addresses))},
                     },
                     "spec": _coredns_pod(image),
                 },
@@ -130,7 +130,8 @@ def coredns(addresses: Addresses, image: str) -> list[Manifest]:
     ]
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """What a pod is annotated with, so that another configuration is another pod."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -47,6 +47,7 @@ _KUBERNETES = "k8s.io/kubernetes/cmd"
 _KUBERNETES_VERSION = "k8s.io/component-base/version"
 _CONTAINERD = "github.com/containerd/containerd/v2"
 _NODE = "gemma-operator.dev/devcluster/tools/node"
+_KEDA = "github.com/kedacore/keda/v2"
 _COMMON_VERSION = "github.com/prometheus/common/version.Version"
 
 # Longest first, more or less: the last builds should be short.
@@ -137,6 +138,15 @@ PROMETHEUS = ToolSet(
     expected_seconds=90,
     version_module="github.com/prometheus/prometheus",
     version_variables={_COMMON_VERSION: "{version}"},
+)
+
+# `up --with autoscaling` and the tests of it. Built by nothing else: it takes longer than Kubernetes itself.
+KEDA = ToolSet(
+    name="keda",
+    packages={"keda": f"{_KEDA}/cmd/operator", "keda-adapter": f"{_KEDA}/cmd/adapter"},
+    expected_seconds=454,
+    version_module=_KEDA,
+    version_variables={f"{_KEDA}/version.Version": "{version}"},
 )
 
 # A cluster and the demo do without promtool, which takes a sixth of the whole build.
