@@ -159,7 +159,7 @@ def test_a_killed_triton_process_is_replaced_inside_its_pod(installed: Installed
 
 
 def test_deletion_removes_every_child(endpoint: Endpoint) -> None:
-    endpoint.apply(spec(replicas=2, cache={}))
+    endpoint.apply(spec(replicas=2, cache={"accessMode": "ReadWriteMany"}))
     endpoint.wait("Ready")
     kinds = {child.partition("/")[0] for child in endpoint.children()}
     assert kinds >= {

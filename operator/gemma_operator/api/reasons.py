@@ -53,6 +53,8 @@ class Reason(StrEnum):
     """engine.arguments holds one that the engine version does not know, or that is not the spec's to set."""
     TOKEN_REQUIRED = "TokenRequired"
     """The repository is gated and no token is given."""
+    CACHE_ON_ONE_NODE = "CacheOnOneNode"
+    """Several replicas, and a cache claim that only one node can mount."""
 
     # WeightsReady
     WEIGHTS_READY = "WeightsReady"

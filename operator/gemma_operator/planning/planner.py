@@ -5,6 +5,7 @@ from dataclasses import replace
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.catalog.catalog import Catalog
+from gemma_operator.planning.cache import unmountable_cache
 from gemma_operator.planning.choose import choose
 from gemma_operator.planning.compose import compose
 from gemma_operator.planning.fit import CpuFit, GpuFit, Misfit
@@ -54,8 +55,10 @@ def _attempt(spec: GemmaDeploymentSpec, world: World) -> Plan | Refusal | Misfit
 
 
 def _missing(spec: GemmaDeploymentSpec, wish: Wish, fit: GpuFit | CpuFit, world: World) -> Refusal | None:
-    return _token_missing(spec, wish, fit, world.settings) or refused_argument(
-        spec.engine.arguments, fit.version, world.catalog
+    return (
+        _token_missing(spec, wish, fit, world.settings)
+        or refused_argument(spec.engine.arguments, fit.version, world.catalog)
+        or unmountable_cache(spec)
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gemma_operator.api.reasons import Reason
-from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Precision
+from gemma_operator.api.v1alpha1 import AccessMode, EngineName, GemmaDeploymentSpec, Precision
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.planning.choose import candidates
 from gemma_operator.planning.fit import Misfit
@@ -95,6 +95,9 @@ def _alternatives(
     if refusal.reason is Reason.TOKEN_REQUIRED:
         hub = {"repository": wish.variant.repository, "tokenSecretRef": {"name": TOKEN_SECRET}}
         yield "token", {"model": {"source": {"huggingFace": hub}}}
+    if refusal.reason is Reason.CACHE_ON_ONE_NODE:
+        yield "cache", {"cache": {"accessMode": AccessMode.READ_WRITE_MANY.value}}
+        return
     if refusal.reason is Reason.CONCURRENCY_TOO_HIGH and limit:
         yield "requests", {"capacity": {"maxConcurrentRequests": limit}}
     yield from _other_precisions(wish)
@@ -178,6 +181,8 @@ def _sentence(fragment: Fragment, plan: Plan) -> str:
         changes.append(f"a token in Secret {TOKEN_SECRET}")
     if "capacity" in fragment:
         changes.append(f"maxConcurrentRequests {fragment['capacity']['maxConcurrentRequests']}")
+    if "cache" in fragment:
+        changes.append(f"cache.accessMode {fragment['cache']['accessMode']}")
     if "engine" in fragment:
         changes.append(f"engine {plan.engine.value}")
     where = "cpu" if plan.accelerator == CPU else f"{plan.count} x {plan.accelerator}"

@@ -1,6 +1,7 @@
 """What people get wrong, and the answer they get: what is needed, what there is, what to do."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.planning import CATALOG, OFFLINE, cluster, node, planned, refused, spec
@@ -191,6 +192,31 @@ def test_more_requests_than_the_cache_holds_are_refused_with_the_number_that_fit
     assert fewer
     most = fewer[0]["capacity"]["maxConcurrentRequests"]
     assert f"holds {most} requests" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        {"replicas": 2},
+        {"scaling": {"maxReplicas": 2}},
+        {
+            "scaling": {
+                "maxReplicas": 1,
+                "schedules": [
+                    {"start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1, "maxReplicas": 2}
+                ],
+            }
+        },
+    ],
+    ids=["replicas", "scaling", "schedule"],
+)
+def test_several_replicas_on_a_claim_that_one_node_can_mount_are_refused(count: Any) -> None:
+    refusal = refused(spec("gemma-3-4b-it", cache={}, **count))
+    assert refusal.reason is Reason.CACHE_ON_ONE_NODE
+    assert "2 replicas" in refusal.message
+    assert refusal.remedies[0].spec_fragment == {"cache": {"accessMode": "ReadWriteMany"}}
+    for cache in ({"accessMode": "ReadWriteMany"}, {"claimName": "models"}):
+        planned(spec("gemma-3-4b-it", cache=cache, **count))
 
 
 def test_an_accelerator_that_does_not_exist_gets_the_nearest() -> None:
