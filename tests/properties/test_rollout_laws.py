@@ -62,6 +62,14 @@ def test_auto_goes_on_in_place_where_a_new_pod_has_no_room(replacement: Replacem
 
 
 @given(ROLLING, ROOMS)
+def test_auto_brings_no_second_pod_to_a_claim_that_one_node_can_mount(
+    replacement: Replacement, room: Room
+) -> None:
+    begins = replace(replacement, strategy=Strategy.AUTO, is_new=True, claim="assistant-weights")
+    assert pace(begins, room) == IN_PLACE
+
+
+@given(ROLLING, ROOMS)
 def test_what_waits_for_an_autoscaler_is_looked_at_again(replacement: Replacement, room: Room) -> None:
     decision = decide(replacement, lambda: room)
     is_waiting = (

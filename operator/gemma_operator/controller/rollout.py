@@ -24,7 +24,14 @@ from gemma_operator.resources.revision import (
     restored,
     revision_of,
 )
-from gemma_operator.resources.rollout import Decision, Replacement, decide, pace_of, template_hash_of
+from gemma_operator.resources.rollout import (
+    Decision,
+    Replacement,
+    claim_of_one_node,
+    decide,
+    pace_of,
+    template_hash_of,
+)
 from gemma_operator.resources.room import Room
 from gemma_operator.status.observed import Observed, PodState, RolloutState
 from gemma_operator.status.podsready import pods_verdict
@@ -145,6 +152,7 @@ def _pace(spec: GemmaDeploymentSpec, live: Manifest | None, choice: Choice, arou
         is_replacing=bool(around.observed.pods) and _is_replacing(around.observed),
         obstacle=stuck.trouble.message if stuck is not None and stuck.trouble is not None else None,
         waited_seconds=0.0 if stuck is None else _seconds(stuck.created, around.now),
+        claim=claim_of_one_node(live, choice.revision.objects) if live is not None and is_new else None,
     )
     return decide(replacement, lambda: around.room(template["spec"]))
 

@@ -1,10 +1,10 @@
 """How pods are replaced: a new one first, or the old one first. Pure; the sentence goes into the status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gemma_operator.api.manifest import TEMPLATE_HASH_ANNOTATION, Manifest
-from gemma_operator.api.v1alpha1 import Strategy
+from gemma_operator.api.v1alpha1 import AccessMode, Strategy
 from gemma_operator.resources.room import Room, Space
 
 GROWTH_SECONDS = 600
@@ -48,6 +48,8 @@ class Replacement:
     """Why a pod of the new template cannot be placed, in the scheduler's or the kubelet's words."""
     waited_seconds: float = 0.0
     """Since that pod was made."""
+    claim: str | None = None
+    """What old pods and new ones both mount, and only one node can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,9 @@ def _adapting(replacement: Replacement, room: Callable[[], Room]) -> Decision:
         return Decision(IN_PLACE, "pods are replaced in place, because none serves that could be lost")
     if not replacement.is_new:
         return _going_on(replacement, replacement.pace, room)
+    if replacement.claim is not None:
+        cause = f"claim {replacement.claim} can be mounted by one node only, and a new one may be on another"
+        return Decision(IN_PLACE, f"pods are replaced in place, because {cause}")
     found = room()
     if found.space is Space.FULL:
         return Decision(IN_PLACE, f"pods are replaced in place, because {found.sentence}")
@@ -117,6 +122,25 @@ def pace_of(deployment: Manifest) -> Pace | None:
     if isinstance(surge, int) and isinstance(unavailable, int):
         return Pace(surge, unavailable)
     return None
+
+
+def claim_of_one_node(live: Manifest, objects: Iterable[Manifest]) -> str | None:
+    """The claim among the objects that pods of the live Deployment mount, new ones will, and one node can."""
+    objects = tuple(objects)
+    template = next(manifest for manifest in objects if manifest["kind"] == "Deployment")
+    both = _mounted(live) & _mounted(template)
+    claims = (manifest for manifest in objects if manifest["kind"] == "PersistentVolumeClaim")
+    once = (claim for claim in claims if claim["spec"]["accessModes"] == [AccessMode.READ_WRITE_ONCE])
+    return next((str(claim["metadata"]["name"]) for claim in once if claim["metadata"]["name"] in both), None)
+
+
+def _mounted(deployment: Manifest) -> set[str]:
+    volumes = deployment["spec"]["template"]["spec"].get("volumes") or ()
+    return {
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in volumes
+        if "persistentVolumeClaim" in volume
+    }
 
 
 def template_hash_of(deployment: Manifest) -> str | None:
