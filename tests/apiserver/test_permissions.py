@@ -18,7 +18,7 @@ from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.installation import CHART
 from gemma_devcluster.kubectl import Kubectl
 from gemma_devcluster.waiting import await_value
-from gemma_operator.api.manifest import MANAGER, OWNER_LABEL
+from gemma_operator.api.manifest import MANAGER, OWNER_LABEL, ROLE_LABEL
 from gemma_operator.kube.kinds import CHILD_KINDS, Kind
 
 SPEC: dict[str, Any] = {"model": {"variant": "gemma-3-270m", "contextLength": 1024}}
@@ -165,6 +165,19 @@ def copied(manifest: dict[str, Any], sibling: dict[str, Any]) -> dict[str, Any]:
     return copy
 
 
+def be_fetching(cached: Endpoint) -> None:
+    """What the kubelet would say while weights come, so that the operator looks how far they are."""
+    pods = ("pods", "-l", f"{OWNER_LABEL}={cached.name},{ROLE_LABEL}=weights")
+    cached.kubectl("wait", *pods, "--for=create", SECONDS)
+    (pod,) = cached.cluster.get(*pods, "-n", cached.namespace)["items"]
+    started = {"running": {"startedAt": pod["metadata"]["creationTimestamp"]}}
+    image = {"image": "x", "imageID": "x", "ready": True, "restartCount": 0}
+    status = {"status": {"containerStatuses": [{"name": "weights", "state": started, **image}]}}
+    name = pod["metadata"]["name"]
+    cached.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+    cached.wait_reason("WeightsReady", "Fetching")
+
+
 def live_a_life(endpoint: Endpoint) -> None:
     """Make every kind of child, have each put back, and have each removed that is not wanted any more."""
     cached = Endpoint(endpoint.cluster, endpoint.namespace, "cached")
@@ -176,6 +189,7 @@ def live_a_life(endpoint: Endpoint) -> None:
         scaled = Endpoint(endpoint.cluster, endpoint.namespace, backend.lower())
         scaled.apply({**SPEC, "scaling": {"maxReplicas": 2, "backend": backend}})
     await_value(lambda: _has_every_kind(endpoint) or None, CHANGE_SECONDS, "a child of every kind")
+    be_fetching(cached)
     found = children(endpoint)
     one_of_each = {manifest["kind"]: manifest for manifest in found}
     for manifest in one_of_each.values():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_operator.api.manifest import Manifest
-from gemma_operator.kube.cluster import merge_patch
+from gemma_operator.kube.merge import merge_patch
 from support.api_double import merge_patched
 
 VALUES = st.recursive(

@@ -38,6 +38,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, patch, watch]
+# How far a fetch of weights is: the last line of its log.
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list, watch]

@@ -190,6 +190,8 @@ def rbac_rules(kinds: Iterable[Kind] = tuple(KINDS.values())) -> list[Manifest]:
     rules: list[Manifest] = [
         {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": sorted(kind.verbs)} for kind in kinds
     ]
+    # How far a fetch of weights is.
+    rules.append({"apiGroups": [POD.group], "resources": [f"{POD.plural}/log"], "verbs": ["get"]})
     # finalizers: needed for blockOwnerDeletion where OwnerReferencesPermissionEnforcement is on (OpenShift).
     for subresource, verb in (("status", "patch"), ("finalizers", "update")):
         rules.append(

@@ -72,6 +72,9 @@ class FetchReport:
     revision: str | None = field(default=None)
     bytes_done: int | None = field(default=None)
     bytes_total: int | None = field(default=None)
+    pod: str = ""
+    container: str = ""
+    """Where it says how far it is."""
 
 
 def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble | None:
@@ -145,6 +148,8 @@ def _fetch_report(pod: Manifest, container: Manifest) -> FetchReport:
         revision=report.get("revision"),
         bytes_done=report.get("bytes_done"),
         bytes_total=report.get("bytes_total"),
+        pod=_name(pod),
+        container=container["name"],
     )
 
 
