@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from cluster.endpoint import CONTINUATION, Endpoint, spec
+from gemma_devcluster.installation import MIRROR_NAMESPACE
 
+SLOW_SECONDS = 420
+"""The mirror's owner `slow` sends 4 MiB/s: a minute for the file, beside a start."""
+MIRROR_PORT = 8080
 FILE = "gemma-3-270m-Q4_K_M.gguf"
 
 
@@ -81,6 +85,51 @@ def test_a_second_endpoint_with_the_same_cache_fetches_nothing_again(endpoint: E
     endpoint.wait_observed()
     endpoint.kubectl("rollout", "status", "deployment/tiny", "--timeout=300s")
     assert [child for child in endpoint.children() if child.startswith("Job/")] == jobs
+
+
+def test_two_endpoints_with_equal_sources_fetch_once(endpoint: Endpoint) -> None:
+    """As the mirror saw it: one copy of the file, though both wanted it at the same time."""
+    other = Endpoint(endpoint.cluster, endpoint.namespace, "other")
+    body = spec(model=source("slow"), cache={"accessMode": "ReadWriteMany"})
+    before = sent_by_mirror(endpoint, "slow")
+    for each in (endpoint, other):
+        each.apply(body)
+    for each in (endpoint, other):
+        each.wait("Ready", SLOW_SECONDS)
+        assert CONTINUATION in each.complete()
+    status = [each.manifest()["status"]["weights"] for each in (endpoint, other)]
+    assert status[0] == status[1]
+    size = status[0]["bytesTotal"]
+    assert size <= sent_by_mirror(endpoint, "slow") - before < 2 * size
+
+    endpoint.kubectl("delete", "gemmadeployment", endpoint.name, "--timeout=120s")
+    endpoint.kubectl("wait", f"deployment/{endpoint.name}", "--for=delete", "--timeout=120s")
+    assert CONTINUATION in other.complete()
+    assert {child.partition("/")[0] for child in other.children()} >= {"Job", "PersistentVolumeClaim"}
+    other.kubectl("delete", "gemmadeployment", other.name, "--timeout=120s")
+    other.wait_no_children()
+
+
+def test_progress_of_a_fetch_is_in_the_status_while_it_goes_on(endpoint: Endpoint) -> None:
+    endpoint.apply(spec(model=source("slow"), cache={}))
+    endpoint.kubectl(
+        "wait", "gemmadeployment/tiny", "--for=jsonpath={.status.weights.bytesDone}", "--timeout=120s"
+    )
+    told = endpoint.manifest()["status"]["weights"]
+    assert 0 <= told["bytesDone"] <= told["bytesTotal"]
+    condition = endpoint.condition("WeightsReady")
+    assert condition["reason"] == "Fetching"
+    assert " of " in condition["message"]
+    assert "MB" in condition["message"]
+
+
+def sent_by_mirror(endpoint: Endpoint, owner: str) -> int:
+    """Bytes of an owner's GGUF files that the mirror has sent so far."""
+    service = f"http:weights-mirror:{MIRROR_PORT}"
+    path = f"/api/v1/namespaces/{MIRROR_NAMESPACE}/services/{service}/proxy/admin/requests"
+    requests = json.loads(endpoint.cluster.run("get", "--raw", path))
+    files = [request for request in requests if f"/{owner}/" in request["path"] and FILE in request["path"]]
+    return sum(request["sent"] for request in files if request["method"] == "GET")
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

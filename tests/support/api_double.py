@@ -10,7 +10,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from gemma_operator.api.manifest import MANAGER, Manifest, ObjectKey, object_key
-from gemma_operator.kube.apiserver import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Request
+from gemma_operator.kube.apiserver import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_MERGE_PATCH,
+    Request,
+)
 from gemma_operator.kube.errors import ConflictError, NotFoundError
 from gemma_operator.kube.kinds import KINDS, Kind
 
@@ -24,6 +30,8 @@ class ApiDouble:
         self.objects: dict[ObjectKey, Manifest] = {}
         self.writes: list[Request] = []
         self.reads: list[Request] = []
+        self.logs: dict[str, Manifest] = {}
+        """Last line of each pod's log, by the pod's name."""
         self.before: Callable[[Request], None] = lambda _: None
         self.after: Callable[[Request], None] = lambda _: None
         self._created: dict[ObjectKey, set[Path]] = {}
@@ -46,23 +54,24 @@ class ApiDouble:
         return self._stamp(stored)
 
     def remove(self, key: ObjectKey) -> Manifest:
-        """Delete an object, and whatever it controls."""
+        """Delete an object, and whatever belongs to nobody else, as the garbage collector would."""
         gone = self.objects.pop(key)
         self._applied.pop(key, None)
-        uid = gone["metadata"]["uid"]
-        for child in [
-            object_key(found)
-            for found in self.objects.values()
-            if any(reference["uid"] == uid for reference in found["metadata"].get("ownerReferences", ()))
-        ]:
-            self.remove(child)
+        for child in list(self.objects.values()):
+            references = child["metadata"].get("ownerReferences") or []
+            kept = [reference for reference in references if reference["uid"] != gone["metadata"]["uid"]]
+            if kept and kept != references:
+                child["metadata"]["ownerReferences"] = kept
+                self._stamp(child)
+            elif references and not kept and object_key(child) in self.objects:
+                self.remove(object_key(child))
         return self._stamp(gone)
 
     async def send(self, request: Request) -> Manifest:
         """As ApiServer.send."""
         if request.method == "GET":
             self.reads.append(request)
-            return self._list(request)
+            return self._log(request) if request.path.endswith("/log") else self._list(request)
         self.before(request)
         self.writes.append(request)
         answer = deepcopy(self._write(request))
@@ -77,14 +86,16 @@ class ApiDouble:
         if request.method == "DELETE":
             if key not in self.objects:
                 raise NotFoundError(f"{request}: not found")
+            self._check_version(key, request.body.get("preconditions", {}))
             return self.remove(key)
         if request.content_type == JSON_PATCH:
             return self._hand_over(key, request.body)
         if subresource:
             assert request.content_type == MERGE_PATCH
             return self._patch_status(key, request.body)
-        if request.content_type == MERGE_PATCH:
-            return self._patch_metadata(key, request.body["metadata"])
+        if request.content_type in (STRATEGIC_MERGE_PATCH, MERGE_PATCH):
+            is_shared = request.content_type == STRATEGIC_MERGE_PATCH
+            return (self._patch_users if is_shared else self._patch_metadata)(key, request.body["metadata"])
         assert request.content_type == APPLY_PATCH
         is_ours = (request.query or {})["fieldManager"] == MANAGER
         return (self._apply if is_ours else self._apply_for_another)(key, request.body)
@@ -115,6 +126,29 @@ class ApiDouble:
             merged = {**live["metadata"].get(part, {}), **patch.get(part, {})}
             live["metadata"][part] = {name: value for name, value in merged.items() if value is not None}
         return self._stamp(live)
+
+    def _patch_users(self, key: ObjectKey, patch: Manifest) -> Manifest:
+        """A strategic merge patch of metadata: owner references are a map by uid."""
+        if key not in self.objects:
+            raise NotFoundError(f"no such object: {key}")
+        self._check_version(key, patch)
+        live = self.objects[key]["metadata"]
+        references = {reference["uid"]: reference for reference in live.get("ownerReferences") or ()}
+        for reference in patch["ownerReferences"]:
+            if reference.get("$patch") == "delete":
+                references.pop(reference["uid"], None)
+            else:
+                references[reference["uid"]] = deepcopy(reference)
+        live["ownerReferences"] = list(references.values())
+        for part in ("labels", "annotations"):
+            if part in patch:
+                live[part] = {**live.get(part, {}), **patch[part]}
+        return self._stamp(self.objects[key])
+
+    def _check_version(self, key: ObjectKey, seen: Manifest) -> None:
+        metadata = self.objects[key]["metadata"]
+        if any(seen.get(name, metadata[name]) != metadata[name] for name in ("uid", "resourceVersion")):
+            raise ConflictError(f"{key} is not what was seen")
 
     def _apply(self, key: ObjectKey, body: Manifest) -> Manifest:
         live = self.objects.get(key)
@@ -166,6 +200,12 @@ class ApiDouble:
             if key.kind == kind.name and key.namespace == namespace and name in ("", key.name)
         ]
         return {"metadata": {"resourceVersion": str(self.version)}, "items": items}
+
+    def _log(self, request: Request) -> Manifest:
+        _, _, name, _ = parse(request.path)
+        if name not in self.logs:
+            raise NotFoundError(f"pods {name!r} not found")
+        return deepcopy(self.logs[name])
 
     def _stamp(self, manifest: Manifest) -> Manifest:
         self.version += 1

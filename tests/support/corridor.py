@@ -67,29 +67,35 @@ class Corridor:
             if key.kind != "Event":
                 self.index.put(deepcopy(manifest))
 
-    def user_applies(self, spec: Manifest, **metadata: Any) -> None:
-        """Create or edit the GemmaDeployment."""
-        known = self.api.objects.get(KEY, {"metadata": {}})
+    def user_applies(self, spec: Manifest, key: ObjectKey = KEY, **metadata: Any) -> None:
+        """Create or edit a GemmaDeployment."""
+        known = self.api.objects.get(key, {"metadata": {}})
         self.api.put(
             {
                 **known,
                 "apiVersion": API_VERSION,
                 "kind": KIND,
-                "metadata": {"name": KEY.name, "namespace": KEY.namespace, **known["metadata"], **metadata},
+                "metadata": {"name": key.name, "namespace": key.namespace, **known["metadata"], **metadata},
                 "spec": spec,
             }
         )
         self.relist()
 
-    async def reconcile(self) -> None:
-        await reconcile(KEY, self.cluster, self.basis, self.clock)
+    def user_deletes(self, key: ObjectKey = KEY) -> None:
+        """Delete a GemmaDeployment; the garbage collector does the rest."""
+        self.api.remove(key)
+        self.relist()
 
-    async def settle(self) -> None:
+    async def reconcile(self, key: ObjectKey = KEY) -> None:
+        await reconcile(key, self.cluster, self.basis, self.clock)
+
+    async def settle(self, *keys: ObjectKey) -> None:
         """Until nothing is written any more. The double has no controllers, so a few rounds must do."""
         for _ in range(5):
             before = len(self.api.writes)
-            self.relist()
-            await self.reconcile()
+            for key in keys or (KEY,):
+                self.relist()
+                await self.reconcile(key)
             if len(self.api.writes) == before:
                 return
         raise AssertionError("reconcile does not come to rest")
@@ -102,8 +108,16 @@ class Corridor:
             if key.kind not in (KIND, "Event")
         }
 
-    def condition(self, kind: str) -> Manifest:
-        conditions = self.api.objects[KEY]["status"]["conditions"]
+    def jobs_succeed(self) -> None:
+        """What the Job controller and the kubelet would do."""
+        for key, job in self.api.objects.items():
+            if key.kind == "Job":
+                job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+                self.api._stamp(job)
+        self.relist()
+
+    def condition(self, kind: str, key: ObjectKey = KEY) -> Manifest:
+        conditions = self.api.objects[key]["status"]["conditions"]
         return next(condition for condition in conditions if condition["type"] == kind)
 
     def foreign(self, manifest: Manifest) -> ObjectKey:

@@ -30,6 +30,11 @@ WEIGHTS_LABEL = f"{GROUP}/weights"
 """On a weights Job: key of the weights it fetches."""
 CLAIM_ANNOTATION = f"{GROUP}/claim"
 """On a weights Job: the claim it fetches into."""
+SHARED_LABEL = f"{GROUP}/shared-claim"
+"""On a claim of weights that several may use, its Jobs and their pods: the claim's name. Such objects are no
+GemmaDeployment's: they belong to whom they refer to."""
+RETENTION_ANNOTATION = f"{GROUP}/retention"
+"""On a claim of weights: `Retain` where it outlives its users."""
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 """On the pod template: hash of runtime.json, so that a change of it rolls the pods."""
 
@@ -85,6 +90,11 @@ class Owner:
             "blockOwnerDeletion": True,
         }
 
+    def user_reference(self) -> Manifest:
+        """Reference of one user among several: the garbage collector deletes the object with the last."""
+        reference = self.owner_reference()
+        return {name: reference[name] for name in ("apiVersion", "kind", "name", "uid")}
+
 
 def owner_of(resource: Manifest) -> Owner:
     """Read the Owner off a GemmaDeployment manifest."""
@@ -121,6 +131,31 @@ def is_controlled_by(manifest: Manifest, uid: str) -> bool:
     return controller_uid(manifest) == uid
 
 
+def referring_uids(manifest: Manifest) -> set[str]:
+    """Uids of everything that the object belongs to."""
+    return {reference["uid"] for reference in manifest["metadata"].get("ownerReferences") or ()}
+
+
+def is_shared(manifest: Manifest) -> bool:
+    """Whether the object belongs to users who come and go: a claim or a Job that nothing controls."""
+    return manifest["kind"] in ("PersistentVolumeClaim", "Job") and controller_uid(manifest) is None
+
+
+def is_kept_for_weights(manifest: Manifest) -> bool:
+    """Whether the object is a claim that operators made for weights, or a Job that fills one."""
+    labels = manifest["metadata"].get("labels") or {}
+    is_ours = (labels.get(MANAGED_BY_LABEL), labels.get(ROLE_LABEL)) == (MANAGER, WEIGHTS)
+    return is_ours and is_shared(manifest)
+
+
+def is_of(manifest: Manifest, uid: str) -> bool:
+    """Whether an object among the children of a name is that of the owner with this uid.
+
+    What keeps weights is everybody's who may use it: also of one that is about to.
+    """
+    return is_controlled_by(manifest, uid) or is_kept_for_weights(manifest)
+
+
 def selector_labels(owner: Owner, role: str) -> dict[str, str]:
     """Labels that select the pods of one role. They never change: a Deployment's selector is immutable."""
     return {OWNER_LABEL: short_name(owner.name), ROLE_LABEL: role}
@@ -134,6 +169,18 @@ def labels_for(owner: Owner, role: str) -> dict[str, str]:
         COMPONENT_LABEL: role,
         MANAGED_BY_LABEL: MANAGER,
         **selector_labels(owner, role),
+    }
+
+
+def shared_labels(claim_name: str) -> dict[str, str]:
+    """Labels of a shared claim of weights, of its Jobs and of their pods: the same, whoever made them."""
+    return {
+        NAME_LABEL: APPLICATION,
+        INSTANCE_LABEL: claim_name,
+        COMPONENT_LABEL: WEIGHTS,
+        MANAGED_BY_LABEL: MANAGER,
+        SHARED_LABEL: claim_name,
+        ROLE_LABEL: WEIGHTS,
     }
 
 

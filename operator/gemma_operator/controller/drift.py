@@ -3,12 +3,15 @@
 A child carries the hash of the manifest that it was made from, which tells of changes of ours, removals
 included. Changes by others are found by comparing values: everything the manifest says must be so in the
 live object. What the manifest does not say (defaults, labels that users add) is not looked at.
+
+Of what several users share only metadata is compared: the rest cannot be changed, is what the name says, and
+may be of an older operator, whose users would put it back.
 """
 
 from typing import Any
 
 from gemma_operator.api.base import GROUP
-from gemma_operator.api.manifest import Manifest, content_hash
+from gemma_operator.api.manifest import Manifest, content_hash, is_shared
 from gemma_operator.api.quantity import parse_millicores
 
 APPLIED_HASH_ANNOTATION = f"{GROUP}/applied-hash"
@@ -23,7 +26,9 @@ _LIST_KEYS = ("uid", "name", "containerPort", "port", "mountPath", "key", "topol
 
 
 def stamped(manifest: Manifest) -> Manifest:
-    """The manifest with its own hash on it."""
+    """The manifest with its own hash on it; what is shared has none, since its users' manifests differ."""
+    if is_shared(manifest):
+        return manifest
     metadata = manifest["metadata"]
     annotations = {**metadata.get("annotations", {}), APPLIED_HASH_ANNOTATION: content_hash(manifest)}
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
@@ -35,6 +40,8 @@ def is_outdated(wanted: Manifest, observed: Manifest | None) -> bool:
         return True
     if "deletionTimestamp" in observed["metadata"]:
         return False
+    if is_shared(wanted):
+        return not holds(wanted["metadata"], observed["metadata"])
     return not holds(wanted, observed)
 
 

@@ -12,6 +12,7 @@ from gemma_operator.controller.announcements import announcements
 from gemma_operator.controller.basis import Basis
 from gemma_operator.controller.drift import is_outdated, stamped
 from gemma_operator.controller.endpoints import Picture
+from gemma_operator.controller.progress import PROGRESS_SECONDS
 from gemma_operator.controller.rollout import Settled, Surroundings, settle, waiting_for_weights
 from gemma_operator.controller.scaling import (
     AUTOSCALERS,
@@ -25,11 +26,13 @@ from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.resources.autoscaling import Arrangement
 from gemma_operator.resources.desired import desired_objects
+from gemma_operator.resources.persistentvolumeclaim import shared_claims
 from gemma_operator.resources.room import room_for
 from gemma_operator.resources.scrape import scrape_marks
 from gemma_operator.resources.step import next_step
 from gemma_operator.status.conditions import Status, interrupted_status, next_status, transitions
 from gemma_operator.status.observed import Observed, observe
+from gemma_operator.status.weights import running_fetch
 
 Clock = Callable[[], str]
 """The time, RFC 3339 UTC in seconds."""
@@ -55,7 +58,9 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
         rendered = desired_objects(owner, readable, outcome, basis.settings)
         if arrangement is not None:
             rendered = (*rendered, *arrangement.objects)
+        cluster.follow(key, shared_claims(rendered))
         settled = settle(owner, readable, rendered, _around(resource, cluster, basis, clock()))
+        cluster.follow(key, shared_claims((*rendered, *settled.desired)))
         basis.turns.follow(key, settled.is_upgrading)
         settled = await bring_about(owner, resource, settled, cluster, arrangement)
         if settled is None:
@@ -67,12 +72,16 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     if arrangement is not None:
         scaling = await prove(key, arrangement, cluster, basis.prover, basis.settings.scaling)
     observed = replace(_observe(owner, cluster.children(key)), rollout=state, scaling=scaling)
+    plan = outcome if isinstance(outcome, Plan) else None
+    fetch = None if plan is None else running_fetch(plan, observed)
+    observed = replace(observed, progress=await basis.fetches.look(key.namespace, fetch, cluster))
     following = next_status(
         readable, owner.generation, outcome, observed, resource.get("status", {}), clock()
     )
     await say(owner, resource, following, cluster, clock)
-    plan = outcome if isinstance(outcome, Plan) else None
     soon = look_again_seconds(arrangement, None if settled is None else settled.look_again_seconds)
+    if fetch is not None:
+        soon = PROGRESS_SECONDS if soon is None else min(soon, PROGRESS_SECONDS)
     return Picture(owner, readable, plan, observed, following, soon)
 
 
@@ -131,6 +140,8 @@ async def bring_about(
     for key in step.prune:
         if key.kind not in AUTOSCALERS:
             await cluster.delete(key)
+    for key in step.leave:
+        await cluster.leave(key, owner.uid)
     return replace(settled, state=waiting_for_weights(settled.state)) if step.held else settled
 
 

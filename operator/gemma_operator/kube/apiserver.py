@@ -19,6 +19,8 @@ from gemma_operator.kube.trace import current_trace
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+"""Built-in kinds only: knows which lists are maps."""
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """Accepted instead of whole objects: names, not what is in them."""
 APPLY_PATCH = "application/apply-patch+yaml"

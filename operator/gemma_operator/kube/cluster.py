@@ -2,10 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
-from gemma_operator.api.manifest import MANAGER, Manifest, ObjectKey, controller_uid, object_key
+from gemma_operator.api.manifest import (
+    MANAGER,
+    Manifest,
+    ObjectKey,
+    controller_uid,
+    is_shared,
+    object_key,
+)
+from gemma_operator.kube import sharing
 from gemma_operator.kube.apiserver import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, ApiServer, Request
 from gemma_operator.kube.errors import (
     ConflictError,
@@ -26,6 +34,7 @@ from gemma_operator.kube.kinds import (
     Kind,
     kind_of,
 )
+from gemma_operator.kube.merge import merge_patch
 
 DEFINITION_SECONDS = 2.0
 """Between looks for the CustomResourceDefinition, which is usually there."""
@@ -44,7 +53,10 @@ class Cluster(Protocol):
         """The GemmaDeployment, or None when there is none."""
 
     def children(self, key: ObjectKey) -> tuple[Manifest, ...]:
-        """What is labelled as the GemmaDeployment's, pods included, and Warning events about it."""
+        """What is labelled as the GemmaDeployment's or used by it, pods included, and Warning events."""
+
+    def follow(self, key: ObjectKey, claims: Collection[ObjectKey]) -> None:
+        """Count these claims, and what fills them, among its children, whether it refers to them or not."""
 
     def nodes(self) -> tuple[Manifest, ...]:
         """All nodes."""
@@ -66,6 +78,12 @@ class Cluster(Protocol):
 
     async def delete(self, key: ObjectKey) -> None:
         """Delete an object and what it owns; it may be gone already. Raises ClusterError."""
+
+    async def leave(self, key: ObjectKey, uid: str) -> None:
+        """Give up an object that others may use as well; the last one deletes it. Raises ClusterError."""
+
+    async def last_words(self, pod: ObjectKey, container: str) -> Any:
+        """The last line of a container's log, which is JSON. Raises ClusterError."""
 
     async def apply_status(self, resource: Manifest, status: Manifest) -> None:
         """Write the whole status of a GemmaDeployment. Raises ClusterError."""
@@ -91,8 +109,12 @@ class KubernetesCluster:
         return self._index.get(key)
 
     def children(self, key: ObjectKey) -> tuple[Manifest, ...]:
-        """What is labelled as the GemmaDeployment's, pods included, and Warning events about it."""
+        """What is labelled as the GemmaDeployment's or used by it, pods included, and Warning events."""
         return self._index.children(key)
+
+    def follow(self, key: ObjectKey, claims: Collection[ObjectKey]) -> None:
+        """Count these claims, and what fills them, among its children, whether it refers to them or not."""
+        self._index.follow(key, claims)
 
     def nodes(self) -> tuple[Manifest, ...]:
         """All nodes."""
@@ -143,7 +165,7 @@ class KubernetesCluster:
         would stay.
         """
         kind = kind_of(manifest)
-        if observed is not None and controller_uid(observed) != controller_uid(manifest):
+        if observed is not None and not _is_ours(manifest, observed):
             raise NameTakenError(_taken(object_key(manifest), observed))
         if observed is None:
             try:
@@ -159,6 +181,9 @@ class KubernetesCluster:
             await self._patch(kind, manifest, observed)
 
     async def _patch(self, kind: Kind, manifest: Manifest, observed: Manifest) -> None:
+        if is_shared(manifest):
+            await sharing.join(self._api, self._index, manifest, observed)
+            return
         metadata = manifest["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"])
         position = _created_by_post(observed)
@@ -194,9 +219,9 @@ class KubernetesCluster:
             )
         )
         for found in page["items"]:
-            if controller_uid(found) != controller_uid(manifest):
-                raise NameTakenError(_taken(object_key(manifest), found))
             own: Manifest = {**found, "apiVersion": kind.api_version, "kind": kind.name}
+            if not _is_ours(manifest, own):
+                raise NameTakenError(_taken(object_key(manifest), found))
             self._index.put(own)
             return own
         raise ConflictError(f"{object_key(manifest)} was there and went while it was being created")
@@ -243,6 +268,10 @@ class KubernetesCluster:
         except NotFoundError:
             return
 
+    async def leave(self, key: ObjectKey, uid: str) -> None:
+        """Give up an object that others may use as well; the last one deletes it. Raises ClusterError."""
+        await sharing.leave(self._api, self._index, key, uid)
+
     async def apply_status(self, resource: Manifest, status: Manifest) -> None:
         """Write the whole status of a GemmaDeployment. Raises ClusterError.
 
@@ -265,6 +294,11 @@ class KubernetesCluster:
         self._stripped.pop(key, None)
         if kept != status:
             self._stripped[key] = (status, kept)
+
+    async def last_words(self, pod: ObjectKey, container: str) -> Any:
+        """The last line of a container's log, which is JSON. Raises ClusterError."""
+        query = {"container": container, "tailLines": "1"}
+        return await self._api.send(Request("GET", POD.path(pod.namespace, pod.name, "log"), query))
 
     async def announce(self, event: Manifest) -> None:
         """Post an Event, unless it was posted before under the same name. Raises ClusterError."""
@@ -321,19 +355,6 @@ async def follow(watches: Sequence[Informer], synced: Callable[[], None]) -> Non
         synced()
 
 
-def merge_patch(old: Manifest, new: Manifest) -> Manifest:
-    """The JSON merge patch (RFC 7386) from one object to another."""
-    patch: Manifest = {name: None for name in old if name not in new}
-    for name, value in new.items():
-        before = old.get(name)
-        if isinstance(value, dict) and isinstance(before, dict):
-            if below := merge_patch(before, value):
-                patch[name] = below
-        elif name not in old or before != value:
-            patch[name] = value
-    return patch
-
-
 def _created_by_post(observed: Manifest) -> int | None:
     """Position in managedFields of the entry that our POST made, while it is one of an update."""
     for position, entry in enumerate(observed["metadata"].get("managedFields") or ()):
@@ -349,6 +370,13 @@ def _hand_over(position: int) -> list[Manifest]:
         {"op": "test", "path": f"{entry}/operation", "value": "Update"},
         {"op": "replace", "path": f"{entry}/operation", "value": "Apply"},
     ]
+
+
+def _is_ours(manifest: Manifest, observed: Manifest) -> bool:
+    """Whether the object of that name has the controller it should, or is one that users share."""
+    if is_shared(manifest):
+        return sharing.may_join(manifest, observed)
+    return controller_uid(observed) == controller_uid(manifest)
 
 
 def _taken(key: ObjectKey, found: Manifest) -> str:

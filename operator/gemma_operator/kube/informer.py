@@ -184,11 +184,14 @@ class Informer:
 
     def _remember(self, item: Manifest) -> None:
         if self._index.put(item):
-            self._changed(self.kind, self._index.owner_of(object_key(item)))
+            self._tell(self._index.concerned(object_key(item)))
 
     def _forget(self, item: Manifest) -> None:
-        owner = self._index.discard(object_key(item), int(item["metadata"]["resourceVersion"]))
-        self._changed(self.kind, owner)
+        self._tell(self._index.discard(object_key(item), int(item["metadata"]["resourceVersion"])))
+
+    def _tell(self, concerned: tuple[ObjectKey, ...]) -> None:
+        for owner in concerned or (None,):
+            self._changed(self.kind, owner)
 
     def _touch(self, heard: bool = True) -> None:
         now = asyncio.get_running_loop().time()

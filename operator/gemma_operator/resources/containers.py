@@ -24,10 +24,10 @@ def container_basics(name: str, image: str, settings: OperatorSettings) -> Manif
     }
 
 
-def pod_basics(service_account: str, settings: OperatorSettings) -> Manifest:
-    """Identity and isolation of a pod."""
+def pod_basics(service_account: str | None, settings: OperatorSettings) -> Manifest:
+    """Identity and isolation of a pod; without an account of its own it has the namespace's default one."""
     basics: Manifest = {
-        "serviceAccountName": service_account,
+        **({} if service_account is None else {"serviceAccountName": service_account}),
         "automountServiceAccountToken": False,
         # Variables named after every Service of the namespace are noise, and leak who else is there.
         "enableServiceLinks": False,

@@ -38,7 +38,7 @@ def _network_policies(
     serving = serving_network_policy(owner, spec, plan, settings)
     if spec.cache is None or not is_fetched(plan.weights):
         return (serving,)
-    return (serving, weights_network_policy(owner, plan, settings))
+    return (serving, weights_network_policy(owner, spec.cache, plan, settings))
 
 
 def _weights_objects(

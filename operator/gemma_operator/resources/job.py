@@ -8,6 +8,7 @@ from gemma_operator.api.manifest import (
     Owner,
     content_hash,
     labels_for,
+    shared_labels,
     short_name,
 )
 from gemma_operator.api.v1alpha1 import CacheSpec
@@ -20,7 +21,12 @@ from gemma_operator.resources.fetch import (
     fetch_containers,
 )
 from gemma_operator.resources.layout import object_metadata
-from gemma_operator.resources.persistentvolumeclaim import cache_claim_name
+from gemma_operator.resources.persistentvolumeclaim import (
+    SHARED_PREFIX,
+    cache_claim_name,
+    is_shared_cache,
+    users_metadata,
+)
 from gemma_operator.resources.pod import GATEWAY_TEMPORARY_BYTES
 from gemma_operator.settings import OperatorSettings
 
@@ -30,10 +36,18 @@ a token nobody corrects. A corrected Secret is read at the next restart, without
 
 
 def weights_job(owner: Owner, cache: CacheSpec, plan: Plan, settings: OperatorSettings) -> Manifest:
-    """`NAME-weights-HASH`: a Job's template is immutable, so whatever changes it changes the name."""
+    """`NAME-weights-HASH`: a Job's template is immutable, so whatever changes it changes the name.
+
+    For a shared claim it is the same for all who want the same: no account of one of them, and no name.
+    """
     claim_name = cache_claim_name(owner, cache, plan)
-    pod = _pod(owner, claim_name, plan, settings)
-    metadata = object_metadata(owner, short_name(owner.name, "weights", content_hash(pod)), WEIGHTS)
+    shared = is_shared_cache(cache)
+    pod = _pod(None if shared else short_name(owner.name), claim_name, plan, settings)
+    name = short_name(SHARED_PREFIX if shared else owner.name, WEIGHTS, content_hash(pod))
+    if cache.claim_name is None:
+        metadata = users_metadata(owner, cache, plan, name)
+    else:
+        metadata = object_metadata(owner, name, WEIGHTS)
     metadata["labels"] = {**metadata["labels"], WEIGHTS_LABEL: plan.fetched_key}
     metadata["annotations"] = {CLAIM_ANNOTATION: claim_name}
     return {
@@ -44,15 +58,18 @@ def weights_job(owner: Owner, cache: CacheSpec, plan: Plan, settings: OperatorSe
             "backoffLimit": RETRIES,
             # Never two writers on the volume: a lost pod is replaced when it is known to be gone.
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": labels_for(owner, WEIGHTS)}, "spec": pod},
+            "template": {
+                "metadata": {"labels": shared_labels(claim_name) if shared else labels_for(owner, WEIGHTS)},
+                "spec": pod,
+            },
         },
     }
 
 
-def _pod(owner: Owner, claim_name: str, plan: Plan, settings: OperatorSettings) -> Manifest:
+def _pod(account: str | None, claim_name: str, plan: Plan, settings: OperatorSettings) -> Manifest:
     *adapters, model = fetch_containers(plan, settings)
     return {
-        **pod_basics(short_name(owner.name), settings),
+        **pod_basics(account, settings),
         "restartPolicy": "OnFailure",
         **({"initContainers": adapters} if adapters else {}),
         "containers": [model],

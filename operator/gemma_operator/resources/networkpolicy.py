@@ -1,12 +1,13 @@
 """NetworkPolicies: two ports in, DNS out, and the hub only for pods that fetch weights."""
 
 from gemma_operator.api.manifest import SERVING, WEIGHTS, Manifest, Owner, selector_labels, short_name
-from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
+from gemma_operator.api.v1alpha1 import CacheSpec, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.egress import egress_ports
 from gemma_operator.resources.fetch import endpoint_ports
 from gemma_operator.resources.layout import ADMIN_PORT, API_PORT, object_metadata
 from gemma_operator.resources.media import media_egress
+from gemma_operator.resources.persistentvolumeclaim import fetching_pods
 from gemma_operator.resources.protection import protection_egress
 from gemma_operator.resources.tracing import tracing_egress
 from gemma_operator.settings import OperatorSettings
@@ -23,22 +24,30 @@ def serving_network_policy(
         egress.append(_hub(plan, settings))
     egress += protection_egress(spec) + media_egress(spec) + tracing_egress(settings)
     ports = [{"port": port, "protocol": "TCP"} for port in (API_PORT, ADMIN_PORT)]
-    return _policy(owner, short_name(owner.name), SERVING, {"ingress": [{"ports": ports}], "egress": egress})
+    rules: Manifest = {"ingress": [{"ports": ports}], "egress": egress}
+    metadata = object_metadata(owner, short_name(owner.name), SERVING)
+    return _policy(metadata, selector_labels(owner, SERVING), rules)
 
 
-def weights_network_policy(owner: Owner, plan: Plan, settings: OperatorSettings) -> Manifest:
-    """`NAME-weights`: the fetching pod reaches DNS and the hub; nothing reaches it."""
-    egress = [_dns(settings), _hub(plan, settings)]
-    return _policy(owner, short_name(owner.name, WEIGHTS), WEIGHTS, {"ingress": [], "egress": egress})
+def weights_network_policy(
+    owner: Owner, cache: CacheSpec, plan: Plan, settings: OperatorSettings
+) -> Manifest:
+    """`NAME-weights`: the fetching pod reaches DNS and the hub; nothing reaches it.
+
+    Each user of a shared claim brings its own: policies add up, and go with whoever brought them.
+    """
+    rules: Manifest = {"ingress": [], "egress": [_dns(settings), _hub(plan, settings)]}
+    metadata = object_metadata(owner, short_name(owner.name, WEIGHTS), WEIGHTS)
+    return _policy(metadata, fetching_pods(owner, cache, plan), rules)
 
 
-def _policy(owner: Owner, name: str, role: str, rules: Manifest) -> Manifest:
+def _policy(metadata: Manifest, pods: dict[str, str], rules: Manifest) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": object_metadata(owner, name, role),
+        "metadata": metadata,
         "spec": {
-            "podSelector": {"matchLabels": selector_labels(owner, role)},
+            "podSelector": {"matchLabels": pods},
             "policyTypes": ["Ingress", "Egress"],
             **rules,
         },

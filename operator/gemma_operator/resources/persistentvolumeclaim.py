@@ -1,13 +1,38 @@
-"""The claim that keeps fetched weights across pods."""
+"""The claim that keeps fetched weights across pods: one for all who want the same, if nodes can share it."""
 
-from gemma_operator.api.manifest import WEIGHTS, Manifest, Owner, content_hash, short_name
+from collections.abc import Iterable
+
+from gemma_operator.api.manifest import (
+    RETENTION_ANNOTATION,
+    ROLE_LABEL,
+    SHARED_LABEL,
+    WEIGHTS,
+    Manifest,
+    ObjectKey,
+    Owner,
+    content_hash,
+    labels_for,
+    object_key,
+    selector_labels,
+    shared_labels,
+    short_name,
+)
 from gemma_operator.api.quantity import GIB, format_bytes
-from gemma_operator.api.v1alpha1 import AccessMode, CacheSpec
+from gemma_operator.api.v1alpha1 import AccessMode, CacheSpec, Retention
 from gemma_operator.planning.plan import Plan
-from gemma_operator.resources.layout import object_metadata
 
+SHARED_PREFIX = "gemma"
+"""Of the names of what belongs to nobody in particular."""
 _SPARE_PARTS = 10
 """A tenth more than the files: partial files of a resumed fetch, file system overhead."""
+
+
+def is_shared_cache(cache: CacheSpec) -> bool:
+    """Whether the claim serves every GemmaDeployment that asks for the same.
+
+    Only one that several nodes may mount: the pods of two endpoints need not find place on one node.
+    """
+    return cache.claim_name is None and cache.access_mode is AccessMode.READ_WRITE_MANY
 
 
 def cache_claim_name(owner: Owner, cache: CacheSpec, plan: Plan) -> str:
@@ -15,22 +40,75 @@ def cache_claim_name(owner: Owner, cache: CacheSpec, plan: Plan) -> str:
 
     A changed source so gets a new claim beside the one that running pods still read from. So do changed
     adapters, unless several nodes may mount the claim: a Job elsewhere could not write to the one in use.
+    A shared claim is named by what is in it alone, a server that a user names included.
     """
     if cache.claim_name is not None:
         return cache.claim_name
-    is_shared = cache.access_mode is AccessMode.READ_WRITE_MANY
-    key = plan.weights.key if is_shared else plan.fetched_key
-    return short_name(owner.name, "weights", content_hash([key, _claim_spec(cache, plan)]))
+    claim = _claim_spec(cache, plan)
+    if not is_shared_cache(cache):
+        return short_name(owner.name, WEIGHTS, content_hash([plan.fetched_key, claim]))
+    content = [plan.weights.key, plan.weights.endpoint, claim]
+    return short_name(SHARED_PREFIX, WEIGHTS, content_hash(content))
 
 
 def cache_claim(owner: Owner, cache: CacheSpec, plan: Plan) -> Manifest:
-    """The operator's own claim; goes with the GemmaDeployment."""
+    """The operator's own claim. It goes with its last user, unless it is to stay."""
+    metadata = users_metadata(owner, cache, plan, cache_claim_name(owner, cache, plan))
+    if cache.retention is Retention.RETAIN:
+        metadata |= {"annotations": {RETENTION_ANNOTATION: Retention.RETAIN.value}, "ownerReferences": []}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": object_metadata(owner, cache_claim_name(owner, cache, plan), WEIGHTS),
+        "metadata": metadata,
         "spec": _claim_spec(cache, plan),
     }
+
+
+def as_agreed(manifest: Manifest, live: Manifest | None) -> Manifest:
+    """The manifest as its users agree on it: a claim that one of them retains is retained for all.
+
+    Nobody refers to it then, because the garbage collector would delete it with whoever does.
+    """
+    if live is None or manifest["kind"] != "PersistentVolumeClaim" or not is_retained(live):
+        return manifest
+    annotations = {RETENTION_ANNOTATION: Retention.RETAIN.value}
+    metadata = {**manifest["metadata"], "annotations": annotations, "ownerReferences": []}
+    return {**manifest, "metadata": metadata}
+
+
+def is_retained(claim: Manifest) -> bool:
+    """Whether the claim outlives its users."""
+    annotations = claim["metadata"].get("annotations") or {}
+    return bool(annotations.get(RETENTION_ANNOTATION) == Retention.RETAIN)
+
+
+def users_metadata(owner: Owner, cache: CacheSpec, plan: Plan, name: str) -> Manifest:
+    """Metadata of our claim and its Job: one more user, whoever made the object."""
+    shared = is_shared_cache(cache)
+    labels = shared_labels(cache_claim_name(owner, cache, plan)) if shared else labels_for(owner, WEIGHTS)
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": labels,
+        "ownerReferences": [owner.user_reference()],
+    }
+
+
+def fetching_pods(owner: Owner, cache: CacheSpec, plan: Plan) -> dict[str, str]:
+    """Labels that select the pods which fetch into the claim, whoever made their Job."""
+    if not is_shared_cache(cache):
+        return selector_labels(owner, WEIGHTS)
+    labels = shared_labels(cache_claim_name(owner, cache, plan))
+    return {name: labels[name] for name in (SHARED_LABEL, ROLE_LABEL)}
+
+
+def shared_claims(manifests: Iterable[Manifest]) -> frozenset[ObjectKey]:
+    """Those among the manifests that serve several GemmaDeployments."""
+    return frozenset(
+        object_key(manifest)
+        for manifest in manifests
+        if manifest["kind"] == "PersistentVolumeClaim" and SHARED_LABEL in manifest["metadata"]["labels"]
+    )
 
 
 def _claim_spec(cache: CacheSpec, plan: Plan) -> Manifest:

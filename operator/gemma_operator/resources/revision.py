@@ -16,7 +16,9 @@ from gemma_operator.api.manifest import (
     Owner,
     content_hash,
     is_controlled_by,
+    is_shared,
     object_key,
+    referring_uids,
     short_name,
 )
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
@@ -37,6 +39,7 @@ _NO_POD_CHANGES: dict[str, Any] = {
     "suspend": True,
     "rollout": True,
     "monitoring": {"scrape": True, "objectives": True},
+    "cache": {"retention": True},
     "capacity": {"max_queued_requests": True},
     "access": {"limits": True, "limit_store": {"on_failure": True, "url_secret_ref": {"key": True}}},
     "safety": {
@@ -69,7 +72,10 @@ class Revision:
 def spec_hash(spec: GemmaDeploymentSpec) -> str:
     """Hash of what the user wrote that changes pods. Defaults are left out: a new version may bring more."""
     fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NO_POD_CHANGES)
-    return content_hash(_without_empty(fields))
+    told = _without_empty(fields)
+    if spec.cache is not None:
+        told.setdefault("cache", {})  # an empty one is a claim all the same
+    return content_hash(told)
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +126,9 @@ def restored(owner: Owner, revision: Revision, rendered: Sequence[Manifest]) -> 
     """
     others = [manifest for manifest in rendered if manifest["kind"] not in KEPT_KINDS]
     now = {manifest["kind"]: manifest for manifest in rendered if manifest["kind"] in _FOLLOWING}
-    kept = [_owned(owner, manifest) for manifest in revision.objects]
+    # Whether a claim is to stay is asked of the spec as it is now.
+    claims = {object_key(m): m for m in rendered if m["kind"] == "PersistentVolumeClaim"}
+    kept = [claims.get(object_key(manifest)) or _owned(owner, manifest) for manifest in revision.objects]
     return (*others, *(_followed(manifest, now.get(manifest["kind"])) for manifest in kept))
 
 
@@ -158,8 +166,11 @@ def _unpaced(manifest: Manifest) -> Manifest:
 
 
 def _owned(owner: Owner, manifest: Manifest) -> Manifest:
-    metadata = {**manifest["metadata"], "ownerReferences": [owner.owner_reference()]}
-    return {**manifest, "metadata": metadata}
+    if not is_shared(manifest):
+        references = [owner.owner_reference()]
+    else:
+        references = [owner.user_reference()] if referring_uids(manifest) else []
+    return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": references}}
 
 
 def _parse(text: str) -> Revision | None:

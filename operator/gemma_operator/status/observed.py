@@ -10,7 +10,7 @@ from gemma_operator.api.manifest import (
     Manifest,
     Owner,
     controller_uid,
-    is_controlled_by,
+    is_of,
 )
 from gemma_operator.api.reasons import Reason
 from gemma_operator.status.pods import (
@@ -21,6 +21,7 @@ from gemma_operator.status.pods import (
     trouble_of,
     weights_fetch,
 )
+from gemma_operator.status.progress import Progress
 from gemma_operator.status.scaling import ScalingState
 from gemma_operator.status.startup import Startup, startup_of
 from gemma_operator.status.verdict import Verdict
@@ -139,6 +140,8 @@ class Observed:
     """None where nothing was rendered."""
     scaling: ScalingState | None = field(default=None)
     """None where replicas are a fixed number."""
+    progress: Progress | None = field(default=None)
+    """Of the fetch that goes on; None where none does, or none has said anything."""
 
 
 def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifest] = ()) -> Observed:
@@ -146,9 +149,9 @@ def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifes
 
     Children must hold what this reconcile has just applied, as the API server answered it: only so is a
     Deployment whose rollout has yet to begin told from one that is done. Objects that do not descend from
-    this owner are ignored: descent goes by uid, through ReplicaSet and Job.
+    this owner are ignored: descent goes by uid, through ReplicaSet and Job. What keeps weights is shared.
     """
-    own = [child for child in children if is_controlled_by(child, owner.uid)]
+    own = [child for child in children if is_of(child, owner.uid)]
     complaints = _complaints(events)
     deployment = next((child for child in own if child["kind"] == "Deployment"), None)
     replica_sets = _controlled(children, "ReplicaSet", [deployment] if deployment is not None else [])

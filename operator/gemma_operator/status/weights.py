@@ -6,7 +6,7 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, WeightsStatus
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.observed import JobState, Observed
-from gemma_operator.status.pods import FetchReport, Trouble
+from gemma_operator.status.pods import WEIGHTS_CONTAINER, FetchReport, Trouble
 from gemma_operator.status.verdict import Verdict
 
 SETTLED_ATTEMPT_SECONDS = 30
@@ -30,6 +30,14 @@ def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | Non
     """Source, resolved revision and bytes; what a pod reported is kept after the pod is gone."""
     weights = plan.weights
     source = weights.repository or f"claim {weights.claim_name}"
+    going = observed.progress
+    if going is not None and going.container == WEIGHTS_CONTAINER:
+        return WeightsStatus(
+            source=source,
+            revision=going.revision or weights.revision,
+            bytes_done=going.bytes_done,
+            bytes_total=going.bytes_total,
+        )
     report = _latest_report(plan, observed)
     if report is None or report.revision is None:
         is_same = previous is not None and previous.source == source
@@ -46,6 +54,13 @@ def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | Non
     )
 
 
+def running_fetch(plan: Plan, observed: Observed) -> FetchReport | None:
+    """The fetch that goes on: the Job's, or the first pod's that fetches for itself."""
+    job = _job_of(plan, observed)
+    reports = [job.fetch] if job is not None else [pod.fetch for pod in observed.pods if pod.is_current]
+    return next((report for report in reports if report is not None and report.is_running), None)
+
+
 def _of_job(plan: Plan, observed: Observed, now: str) -> Verdict:
     job = _job_of(plan, observed)
     if job is None:
@@ -58,9 +73,14 @@ def _of_job(plan: Plan, observed: Observed, now: str) -> Verdict:
     if job.failure is not None:
         return Verdict.false(Reason.FETCH_FAILED, f"Job {job.name} has given up: {job.failure}")
     if job.fetch is not None and (job.fetch.is_done or job.fetch.is_running):
-        progress = "is verified; Job {} is finishing" if job.fetch.is_done else "is being fetched by Job {}"
-        return Verdict.false(Reason.FETCHING, f"{_source(plan)} {progress.format(job.name)}")
+        fetching = f"is being fetched by Job {job.name}{_how_far(observed)}"
+        stage = f"is verified; Job {job.name} is finishing" if job.fetch.is_done else fetching
+        return Verdict.false(Reason.FETCHING, f"{_source(plan)} {stage}")
     return _waiting_job(job, observed)
+
+
+def _how_far(observed: Observed) -> str:
+    return "" if observed.progress is None else f": {observed.progress.sentence()}"
 
 
 def _waiting_job(job: JobState, observed: Observed) -> Verdict:
@@ -81,7 +101,7 @@ def _of_pods(plan: Plan, observed: Observed, now: str) -> Verdict:
     if any(report is not None and report.is_done for report in reports):
         return Verdict.true(Reason.FETCHED_BY_PODS, f"every pod fetches its own copy of {_source(plan)}")
     if any(report is not None and report.is_running for report in reports):
-        return Verdict.false(Reason.FETCHING, f"pods fetch {_source(plan)}")
+        return Verdict.false(Reason.FETCHING, f"pods fetch {_source(plan)}{_how_far(observed)}")
     return Verdict.unknown(Reason.WAITING, f"no pod has begun to fetch {_source(plan)}")
 
 
@@ -104,8 +124,15 @@ def _latest_report(plan: Plan, observed: Observed) -> FetchReport | None:
 
 
 def _job_of(plan: Plan, observed: Observed) -> JobState | None:
+    """The newest for these files; of several into the same claim, one that is done, or at least gets on."""
     jobs = [job for job in observed.jobs if job.key == plan.fetched_key]
-    return max(jobs, key=lambda job: (job.created, job.name), default=None)
+    newest = max(jobs, key=lambda job: (job.created, job.name), default=None)
+    beside = [job for job in jobs if newest is not None and job.claim_name == newest.claim_name]
+    return max(beside, key=lambda job: (job.is_complete, _gets_on(job), job.created, job.name), default=None)
+
+
+def _gets_on(job: JobState) -> bool:
+    return job.fetch is not None and job.fetch.failure is None and (job.fetch.is_done or job.fetch.is_running)
 
 
 def _source(plan: Plan) -> str:

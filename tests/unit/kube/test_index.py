@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_operator.api.base import API_VERSION, KIND
-from gemma_operator.api.manifest import OWNER_LABEL, Manifest, ObjectKey, object_key
+from gemma_operator.api.manifest import OWNER_LABEL, SHARED_LABEL, Manifest, ObjectKey, object_key
 from gemma_operator.kube.index import Index
 
 OWNER = ObjectKey(API_VERSION, KIND, "team-a", "assistant")
@@ -65,7 +65,7 @@ def test_an_object_made_anew_after_its_deletion_is_known() -> None:
 def test_a_late_deletion_does_not_remove_the_object_made_anew() -> None:
     index = Index()
     index.put(service(7))
-    assert index.discard(KEY, 6) is None
+    assert index.discard(KEY, 6) == ()
     assert index.get(KEY) is not None
 
 
@@ -119,6 +119,72 @@ def test_what_is_read_is_a_copy() -> None:
     index.put(service(1))
     index.children(OWNER)[0]["spec"]["ports"].clear()
     assert index.children(OWNER)[0]["spec"]["ports"] == [{"port": 80}]
+
+
+CLAIM = ObjectKey("v1", "PersistentVolumeClaim", "team-a", "gemma-weights-1")
+OTHER = ObjectKey(API_VERSION, KIND, "team-a", "other")
+
+
+def claim(version: int, *users: str) -> Manifest:
+    references = [{"apiVersion": API_VERSION, "kind": KIND, "name": name, "uid": name} for name in users]
+    metadata = {
+        "name": CLAIM.name, "namespace": "team-a", "uid": "c", "resourceVersion": str(version),
+        "labels": {SHARED_LABEL: CLAIM.name}, "ownerReferences": references,
+    }  # fmt: skip
+    return {"apiVersion": "v1", "kind": CLAIM.kind, "metadata": metadata, "spec": {}}
+
+
+def fetcher(version: int) -> Manifest:
+    metadata = {
+        "name": "j", "namespace": "team-a", "uid": "j", "resourceVersion": str(version),
+        "labels": {SHARED_LABEL: CLAIM.name},
+    }  # fmt: skip
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {}}
+
+
+def test_a_shared_claim_and_what_fills_it_are_children_of_each_user() -> None:
+    index = Index()
+    index.put(fetcher(1))
+    index.put(claim(2, "assistant", "other"))
+    for user in (OWNER, OTHER):
+        assert [child["kind"] for child in index.children(user)] == ["Job", "PersistentVolumeClaim"]
+    assert index.concerned(object_key(fetcher(1))) == index.concerned(CLAIM) == (OWNER, OTHER)
+
+
+def test_a_complaint_about_a_shared_object_concerns_every_user() -> None:
+    index = Index()
+    index.put(claim(2, "assistant", "other"))
+    about = {"apiVersion": "v1", "kind": CLAIM.kind, "namespace": "team-a", "name": CLAIM.name}
+    complaint = {**event(3), "involvedObject": about}
+    assert index.put(complaint)
+    assert index.concerned(object_key(complaint)) == (OWNER, OTHER)
+
+
+def test_who_gave_a_claim_up_is_not_concerned_any_more() -> None:
+    index = Index()
+    index.put(claim(2, "assistant", "other"))
+    index.put(claim(3, "other"))
+    assert index.children(OWNER) == ()
+    assert index.discard(CLAIM, 4) == (OTHER,)
+    assert index.children(OTHER) == ()
+
+
+def test_who_follows_a_claim_sees_it_without_being_referred_to() -> None:
+    index = Index()
+    index.put(claim(2))
+    index.follow(OWNER, {CLAIM})
+    assert [child["kind"] for child in index.children(OWNER)] == ["PersistentVolumeClaim"]
+    assert index.concerned(CLAIM) == (OWNER,)
+    assert index.discard(CLAIM, 3) == (OWNER,), "it has to be made again"
+    index.follow(OWNER, ())
+    index.put(claim(4))
+    assert index.children(OWNER) == ()
+
+
+def test_a_claim_that_is_not_there_yet_is_no_child() -> None:
+    index = Index()
+    index.follow(OWNER, {CLAIM})
+    assert index.children(OWNER) == ()
 
 
 changes = st.lists(st.booleans(), min_size=1, max_size=8)

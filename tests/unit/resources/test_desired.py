@@ -5,7 +5,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from gemma_operator.api.manifest import Manifest, Owner, is_controlled_by, object_key
+from gemma_operator.api.manifest import Manifest, Owner, is_kept_for_weights, object_key, referring_uids
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.layout import weights_path
@@ -54,7 +54,9 @@ def test_every_object_is_valid_without_an_unknown_field(plan: Plan, fields: dict
 @every_shape
 def test_every_object_goes_with_its_owner(plan: Plan, fields: dict[str, Any]) -> None:
     for manifest in desired(plan, **fields):
-        assert is_controlled_by(manifest, OWNER.uid)
+        assert referring_uids(manifest) == {OWNER.uid}
+        (reference,) = manifest["metadata"]["ownerReferences"]
+        assert reference.get("controller", False) is not is_kept_for_weights(manifest)
         assert manifest["metadata"]["namespace"] == OWNER.namespace
 
 

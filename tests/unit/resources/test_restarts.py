@@ -120,6 +120,7 @@ EDITS = [
     ),
     *_edits(CACHED, True, cache__claimName="models", cache__storageClassName="fast", cache__size="9Gi"),
     *_edits(CACHED, True, cache__accessMode="ReadWriteMany"),
+    *_edits(CACHED, False, cache__retention="Retain"),
     # Taken up by running gateways.
     *_edits(
         CPU,

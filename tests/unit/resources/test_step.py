@@ -5,16 +5,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_operator.api.manifest import Manifest, Owner, is_controlled_by, object_key
+from gemma_operator.api.manifest import Manifest, Owner, object_key, referring_uids
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.desired import desired_objects
-from gemma_operator.resources.prune import to_prune
+from gemma_operator.resources.prune import to_leave, to_prune
 from gemma_operator.resources.step import Step, next_step
 from gemma_operator.settings import parse_settings
 from support.plans import CPU_PLAN, OWNER, spec_of
 
 SETTINGS = parse_settings("")
 OTHER = Owner(name="other", namespace="team-a", uid="uid-other", generation=1)
+SHARED = {"accessMode": "ReadWriteMany"}
 MOVED = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, revision="f" * 40))
 
 
@@ -50,7 +51,7 @@ def kinds(manifests: tuple[Manifest, ...]) -> set[str]:
 
 
 def carried_out(step: Step, children: list[Manifest]) -> list[Manifest]:
-    replaced = {object_key(manifest) for manifest in step.apply} | set(step.prune)
+    replaced = {object_key(manifest) for manifest in step.apply} | set(step.prune) | set(step.leave)
     return [child for child in children if object_key(child) not in replaced] + live(*step.apply)
 
 
@@ -79,12 +80,12 @@ def test_a_changed_source_leaves_what_serves_alone_until_the_new_weights_are_the
     wanted = desired(MOVED, cache={})
     fetching = next_step(OWNER, serving, wanted)
     assert kinds(fetching.held) == {"NetworkPolicy", "ConfigMap", "Deployment"}
-    assert fetching.prune == ()
+    assert fetching.prune == fetching.leave == ()
 
     fetched = complete(carried_out(fetching, serving))
     rolling = next_step(OWNER, fetched, wanted)
     assert "Deployment" in kinds(rolling.apply)
-    assert {key.kind for key in rolling.prune} == {"Job", "PersistentVolumeClaim"}
+    assert {key.kind for key in rolling.leave} == {"Job", "PersistentVolumeClaim"}
 
 
 def test_the_old_claim_stays_while_an_old_pod_mounts_it() -> None:
@@ -93,14 +94,14 @@ def test_the_old_claim_stays_while_an_old_pod_mounts_it() -> None:
     children = complete(live(*before, *after))
     rolling = next_step(OWNER, [*children, pod_mounting(old_claim)], after)
     rolled = next_step(OWNER, [*children, pod_mounting(old_claim, phase="Succeeded")], after)
-    assert {key.kind for key in rolling.prune} == {"Job"}
-    assert {key.kind for key in rolled.prune} == {"Job", "PersistentVolumeClaim"}
+    assert {key.kind for key in rolling.leave} == {"Job"}
+    assert {key.kind for key in rolled.leave} == {"Job", "PersistentVolumeClaim"}
 
 
 def test_an_unfinished_job_of_an_earlier_spec_makes_way() -> None:
     children = live(*next_step(OWNER, [], desired(cache={})).apply)
     step = next_step(OWNER, children, desired(MOVED, cache={}))
-    assert [key.kind for key in step.prune] == ["Job"]
+    assert [key.kind for key in step.leave] == ["Job"]
 
 
 def test_a_new_operator_version_does_not_fetch_again() -> None:
@@ -109,7 +110,7 @@ def test_a_new_operator_version_does_not_fetch_again() -> None:
     step = next_step(OWNER, children, desired_objects(OWNER, spec_of(cache={}), CPU_PLAN, newer))
     assert step.held == ()
     assert "Job" not in kinds(step.apply)
-    assert step.prune == ()
+    assert step.prune == step.leave == ()
 
 
 def test_suspending_does_not_wait_for_weights() -> None:
@@ -125,9 +126,9 @@ def test_a_foreign_job_is_no_proof_of_our_weights() -> None:
 
 def test_dropping_the_cache_removes_what_it_brought() -> None:
     children = complete(live(*desired(cache={})))
-    pruned = {(key.kind, key.name) for key in next_step(OWNER, children, desired()).prune}
-    assert {kind for kind, _ in pruned} == {"Job", "PersistentVolumeClaim", "NetworkPolicy"}
-    assert ("NetworkPolicy", "assistant") not in pruned
+    step = next_step(OWNER, children, desired())
+    assert [(key.kind, key.name) for key in step.prune] == [("NetworkPolicy", "assistant-weights")]
+    assert {key.kind for key in step.leave} == {"Job", "PersistentVolumeClaim"}
 
 
 def test_going_back_to_one_replica_removes_the_budget() -> None:
@@ -143,7 +144,7 @@ def test_what_is_on_its_way_out_is_not_deleted_again() -> None:
 
 FIELDS = st.fixed_dictionaries(
     {"replicas": st.integers(0, 3), "suspend": st.booleans()},
-    optional={"cache": st.sampled_from([{}, {"size": "5Gi"}, {"claimName": "models"}])},
+    optional={"cache": st.sampled_from([{}, {"size": "5Gi"}, {"claimName": "models"}, SHARED])},
 )
 PLANS = st.sampled_from([CPU_PLAN, MOVED])
 OWNERS = st.sampled_from([OWNER, OTHER, replace(OWNER, uid="uid-of-a-predecessor")])
@@ -166,8 +167,8 @@ def test_prune_names_only_what_we_own_and_do_not_want(
     children: list[Manifest], plan: Plan, fields: dict[str, Any]
 ) -> None:
     wanted = desired(plan, **fields)
-    named = set(to_prune(OWNER, children, wanted))
-    ours = {object_key(child) for child in children if is_controlled_by(child, OWNER.uid)}
+    named = {*to_prune(OWNER, children, wanted), *to_leave(OWNER, children, wanted)}
+    ours = {object_key(child) for child in children if OWNER.uid in referring_uids(child)}
     assert named <= ours
     assert named.isdisjoint(object_key(manifest) for manifest in wanted)
 
@@ -193,5 +194,5 @@ def test_steps_come_to_rest(
             children = complete(carried_out(next_step(OWNER, children, wanted), children))
         rest = next_step(OWNER, children, wanted)
         assert rest.held == ()
-        assert rest.prune == ()
+        assert rest.prune == rest.leave == ()
         assert {object_key(manifest) for manifest in rest.apply} <= {object_key(child) for child in children}

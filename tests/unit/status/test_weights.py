@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gemma_operator.api.manifest import Manifest
+from gemma_operator.api.manifest import CLAIM_ANNOTATION, Manifest
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import ConditionStatus, WeightsStatus
 from gemma_operator.planning.plan import AdapterPlan, Plan
@@ -75,7 +75,17 @@ def test_a_job_for_other_weights_does_not_count() -> None:
 
 def test_the_newest_job_for_the_same_weights_counts() -> None:
     newer = job("assistant-weights-0", created=LATER)
+    newer["metadata"]["annotations"] = {CLAIM_ANNOTATION: "another-claim"}
     assert with_cache(job(conditions=[COMPLETE]), newer).status is ConditionStatus.FALSE
+
+
+def test_of_two_jobs_into_one_claim_the_one_that_succeeds_counts() -> None:
+    """Two users of a claim, of whom one names a token that does not open the repository."""
+    newer = job("assistant-weights-0", created=LATER)
+    denied = job_pod(waiting("weights", "CrashLoopBackOff", last=end(1, TOKEN)), of="assistant-weights-0")
+    assert with_cache(newer, denied).reason is Reason.TOKEN_REQUIRED
+    assert with_cache(newer, denied, job(), job_pod(running("weights"))).reason is Reason.FETCHING
+    assert with_cache(newer, denied, job(conditions=[COMPLETE])).status is ConditionStatus.TRUE
 
 
 def test_a_job_that_fetches() -> None:

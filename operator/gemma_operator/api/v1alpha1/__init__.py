@@ -37,6 +37,7 @@ from gemma_operator.api.v1alpha1.spec import (
     Optimization,
     PersistentVolumeClaimSource,
     Precision,
+    Retention,
     SecretKeyRef,
 )
 from gemma_operator.api.v1alpha1.status import (
@@ -83,6 +84,7 @@ __all__ = [
     "PodToleration",
     "Precision",
     "RenderedStatus",
+    "Retention",
     "RolloutSpec",
     "SafetySpec",
     "ScalingBackend",

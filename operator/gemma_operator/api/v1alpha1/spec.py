@@ -78,6 +78,13 @@ class AccessMode(StrEnum):
     READ_WRITE_MANY = "ReadWriteMany"
 
 
+class Retention(StrEnum):
+    """What becomes of a weights cache claim when nobody uses it any more."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"
+
+
 class SecretKeyRef(ApiModel):
     """One key of a Secret in the resource's own namespace."""
 
@@ -312,9 +319,11 @@ class CacheSpec(ApiModel):
     storage_class_name: DnsName | None = Field(default=None)
     """Storage class of the new claim. Default: the cluster's."""
     access_mode: AccessMode = Field(default=AccessMode.READ_WRITE_ONCE)
-    """Access mode of the new claim."""
+    """Access mode of the new claim. `ReadWriteMany`: one claim serves all with equal source and cache."""
     size: Quantity | None = Field(default=None)
     """Size of the new claim. Default: planned from the weights."""
+    retention: Retention = Field(default=Retention.DELETE)
+    """`Delete`: the new claim goes with its last user. `Retain`: it stays for good, until you delete it."""
 
     @model_validator(mode="after")
     def _describes_one_claim(self) -> Self:
