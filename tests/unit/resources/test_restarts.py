@@ -38,6 +38,7 @@ CLAIM: Manifest = {
 }
 GPU: Manifest = {"model": {"variant": "gemma-3-4b-it"}, "hardware": {"accelerator": "nvidia-l4"}}
 VLLM: Manifest = {**GPU, "engine": {"name": "VLLM"}}
+DRAFTED: Manifest = {"model": {"variant": "gemma-4-e2b-it"}, "engine": {"drafter": {}}}
 PLAIN: Manifest = {"model": {"variant": "gemma-3-4b-it"}}
 
 
@@ -89,6 +90,14 @@ EDITS = [
     *_edits(GPU, True, hardware__accelerator="nvidia-a100-80gb", hardware__count=2),
     *_edits(PLAIN, True, engine__name="LlamaCpp", hardware__candidates=["cpu"]),
     *_edits(VLLM, True, engine__image="registry.example/triton:1", engine__arguments={"seed": 1}),
+    *_edits(VLLM, True, engine__compileCache__claimName="compiled"),
+    *_edits(
+        DRAFTED,
+        True,
+        engine__drafter__tokens=2,
+        engine__drafter__repository="team/drafter",
+        engine__drafter__revision="v2",
+    ),
     # Read once, when a gateway starts.
     *_edits(
         CPU,
