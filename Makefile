@@ -11,7 +11,7 @@ help: ## Show this list
 
 $(VENV)/.installed: pyproject.toml requirements/dev.txt devcluster/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e devcluster
 	@touch $@
 

@@ -36,4 +36,5 @@ image peft.txt requirements/peft.in --no-deps "${@}"
 image litellm-proxy.txt requirements/litellm-proxy.in "${@}"
 # Developers use 3.11 or 3.12.
 compile dev.txt pyproject.toml devcluster/pyproject.toml requirements/dev.in \
-    --extra operator --extra serving --extra dev --universal --python-version 3.11 "${@}"
+    --extra operator --extra serving --extra dev --universal --python-version 3.11 \
+    --override requirements/dev-override.in "${@}"

@@ -55,6 +55,8 @@ def test_every_example_is_accepted(kubectl: Kubectl, namespace: str, example: Pa
 
 HUB = {"huggingFace": {"repository": "google/gemma-3-270m"}}
 CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
+IMAGE = {"image": {"reference": "registry.example/gemma:1"}}
+GCS = {"gcs": {"uri": "gs://models/gemma"}}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
     [
         ({}, "spec.model: Required value"),
         ({"model": {}}, "spec.model.variant: Required value"),
-        ({"model": {"variant": "v", "source": {}}}, "exactly one of huggingFace and persistentVolumeClaim"),
+        ({"model": {"variant": "v", "source": {}}}, "exactly one of huggingFace, gcs, s3"),
         ({"model": {"variant": "v", "source": {**HUB, **CLAIM}}}, "exactly one of huggingFace"),
         (
             {
@@ -85,6 +87,14 @@ CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
         ({"model": {"variant": "v"}, "hardware": {"accelerator": "cpu", "count": 2}}, "leave it out with"),
         ({"model": {"variant": "v"}, "cache": {"claimName": "c", "size": "1Gi"}}, "names an existing claim"),
         ({"model": {"variant": "v", "source": CLAIM}, "cache": {}}, "need no cache"),
+        ({"model": {"variant": "v", "source": IMAGE}, "cache": {}}, "need no cache"),
+        ({"model": {"variant": "v", "source": {**IMAGE, **GCS}}}, "exactly one of huggingFace"),
+        ({"model": {"variant": "v", "source": {"gcs": {"uri": "gs://models/../x"}}}}, "uri names a bucket"),
+        ({"model": {"variant": "v", "source": {"s3": {"uri": "gs://models"}}}}, "spec.model.source.s3.uri"),
+        (
+            {"model": {"variant": "v", "source": {"image": {"reference": "a", "path": "../b"}}}},
+            "path lies within the image",
+        ),
         ({"model": {"variant": "v", "precision": "Q5"}}, 'Unsupported value: "Q5"'),
         ({"model": {"variant": "v"}, "replicas": 1001}, "less than or equal to 1000"),
         ({"model": {"variant": "v"}, "hardware": {"memory": "8 GB"}}, "spec.hardware.memory"),

@@ -39,14 +39,22 @@ def pod(image: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
 
 
+STRANGE_BUCKET = {"gcs": {"uri": "gs://example-models-of-others/gemma"}}
+STRANGE_STORE = {"s3": {"uri": "s3://example-models/gemma", "endpoint": "https://store.example"}}
+STRANGE_IMAGE = {"image": {"reference": "docker.io/somebody/gemma:1"}}
 REFUSED = {
     "source": (resource(model={"source": FOREIGN}), "is not of google, unsloth, RedHatAI"),
     "endpoint": (resource(model={"source": MIRRORED}), "endpoint is set by the operator"),
+    "bucket": (resource(model={"source": STRANGE_BUCKET}), "is not in gs://example-models/"),
+    "store": (resource(model={"source": STRANGE_STORE}), "leads to another store"),
+    "image": (resource(model={"source": STRANGE_IMAGE}), "is not from registry.example.com/"),
     "registry": (pod("docker.io/library/busybox"), "is not from nvcr.io/nvidia/"),
     "accelerators": (resource(replicas=3, hardware={"count": 4}), "replicas x hardware.count is 12"),
 }
 ACCEPTED = {
     "default source": resource(),
+    "own bucket": resource(model={"source": {"s3": {"uri": "s3://example-models/gemma"}}}),
+    "own image": resource(model={"source": {"image": {"reference": "registry.example.com/gemma:1"}}}),
     "own registry": pod("registry.example.com/gemma/triton-cpu:1"),
     "few accelerators": resource(replicas=2, hardware={"count": 4}),
     "many pods on the CPU": resource(replicas=20, hardware={"accelerator": "cpu"}),

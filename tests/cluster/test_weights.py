@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cluster.conftest import Installed
 from cluster.endpoint import CONTINUATION, Endpoint, spec
 from gemma_devcluster.installation import MIRROR_NAMESPACE
 
@@ -73,6 +74,25 @@ def test_a_corrupt_byte_is_detected_and_never_served(endpoint: Endpoint) -> None
     assert FILE in endpoint.condition("WeightsReady")["message"]
     assert endpoint.condition("Ready")["status"] == "False"
     assert [pod for pod in endpoint.pods() if _is_ready(pod)] == []
+
+
+def test_weights_in_an_image_are_mounted_by_the_kubelet_and_served(
+    installed: Installed, endpoint: Endpoint
+) -> None:
+    mirror = installed.kubectl.get("deployment", "weights-mirror", "-n", MIRROR_NAMESPACE)
+    reference = mirror["spec"]["template"]["spec"]["containers"][0]["image"]
+    image = {"reference": reference, "path": f"opt/mirror/unsloth/gemma-3-270m-GGUF/{FILE}"}
+    endpoint.apply(spec(model={"variant": "gemma-3-270m", "contextLength": 1024, "source": {"image": image}}))
+    endpoint.wait("Ready")
+    assert CONTINUATION in endpoint.complete()
+    assert endpoint.condition("WeightsReady")["message"].endswith("nothing is fetched")
+
+
+def test_an_image_that_cannot_be_pulled_is_told(endpoint: Endpoint) -> None:
+    image = {"reference": "registry.invalid/gemma:1"}
+    endpoint.apply(spec(model={"variant": "gemma-3-270m", "contextLength": 1024, "source": {"image": image}}))
+    endpoint.wait_reason("PodsReady", "ImagePullFailed")
+    assert "registry.invalid/gemma:1" in endpoint.condition("PodsReady")["message"]
 
 
 def test_a_second_endpoint_with_the_same_cache_fetches_nothing_again(endpoint: Endpoint) -> None:

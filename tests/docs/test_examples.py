@@ -80,6 +80,9 @@ def test_every_model_with_a_name_of_its_own_has_an_example(name: str) -> None:
     [
         "model.source.persistent_volume_claim",
         "model.source.hugging_face",
+        "model.source.gcs",
+        "model.source.s3",
+        "model.source.image",
         "hardware.candidates",
         "hardware.compute_class",
         "hardware.spot",

@@ -6,27 +6,20 @@ from typing import Any
 from gemma_operator.api.manifest import Owner
 from gemma_operator.api.quantity import GIB, MIB
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Precision
+from gemma_operator.planning.origin import ClaimOrigin, HubOrigin, Origin
 from gemma_operator.planning.plan import HostResources, MemoryBudget, Plan, WeightsPlan
 
 OWNER = Owner(name="assistant", namespace="team-a", uid="uid-assistant", generation=3)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 HUB_WEIGHTS = WeightsPlan(
-    repository="google/gemma-3-270m",
-    revision=COMMIT,
-    endpoint=None,
-    token_secret_name=None,
-    token_secret_key=None,
+    origin=HubOrigin("google/gemma-3-270m", COMMIT),
     files=("gemma-3-270m-Q4_K_M.gguf",),
     entry="gemma-3-270m-Q4_K_M.gguf",
-    claim_name=None,
-    claim_path=None,
     size_bytes=253_113_024,
 )
 
-CLAIM_WEIGHTS = replace(
-    HUB_WEIGHTS, repository=None, revision=None, claim_name="models", claim_path="gemma/270m"
-)
+CLAIM_WEIGHTS = replace(HUB_WEIGHTS, origin=ClaimOrigin("models", "gemma/270m"), files=())
 
 CPU_PLAN = Plan(
     variant="gemma-3-270m",
@@ -80,11 +73,9 @@ GPU_PLAN = replace(
     threads=None,
     weights=replace(
         HUB_WEIGHTS,
-        repository="google/gemma-3-27b-it",
+        origin=HubOrigin("google/gemma-3-27b-it", COMMIT, token_secret_name="hub", token_secret_key="token"),
         files=("*.safetensors", "*.json"),
         entry=".",
-        token_secret_name="hub",
-        token_secret_key="token",
         size_bytes=51 * GIB,
     ),
     predicted_load_seconds=300.0,
@@ -95,6 +86,11 @@ GPU_PLAN = replace(
         shared_memory_bytes=4 * GIB,
     ),
 )
+
+
+def from_origin(plan: Plan, origin: Origin) -> Plan:
+    """The plan with its model's files from elsewhere."""
+    return replace(plan, weights=replace(plan.weights, origin=origin))
 
 
 def spec_of(**fields: Any) -> GemmaDeploymentSpec:

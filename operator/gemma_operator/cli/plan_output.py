@@ -67,7 +67,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         ("variant", plan.variant),
         ("runs on", where),
         ("engine", f"{plan.engine.value} {plan.engine_version} ({plan.image})"),
-        ("precision", f"{plan.precision.value} from {plan.weights.repository or plan.weights.claim_name}"),
+        ("precision", f"{plan.precision.value} from {plan.weights.origin.source}"),
         ("context", f"{plan.context_length} tokens"),
         ("at once", f"{plan.max_concurrent_requests} requests, {plan.max_queued_requests} more may wait"),
         ("takes in", ", ".join(plan.modalities)),

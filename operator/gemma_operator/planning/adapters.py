@@ -2,6 +2,7 @@
 
 from gemma_operator.api.v1alpha1 import AdapterSpec
 from gemma_operator.planning.memory import adapter_bytes
+from gemma_operator.planning.origin import FetchedOrigin, origin_of
 from gemma_operator.planning.plan import AdapterPlan, WeightsPlan
 from gemma_operator.planning.wish import Wish
 
@@ -15,18 +16,11 @@ def adapter_plans(adapters: list[AdapterSpec], wish: Wish) -> tuple[AdapterPlan,
 
 
 def _plan(adapter: AdapterSpec, wish: Wish) -> AdapterPlan:
-    hub, claim = adapter.source.hugging_face, adapter.source.persistent_volume_claim
-    token = hub.token_secret_ref if hub else None
+    origin = origin_of(adapter.source)
     weights = WeightsPlan(
-        repository=hub.repository if hub else None,
-        revision=hub.revision if hub else None,
-        endpoint=hub.endpoint if hub else None,
-        token_secret_name=token.name if token else None,
-        token_secret_key=token.key if token else None,
-        files=PEFT_FILES if hub else (),
+        origin=origin,
+        files=PEFT_FILES if isinstance(origin, FetchedOrigin) else (),
         entry=".",
-        claim_name=claim.claim_name if claim else None,
-        claim_path=claim.path if claim else None,
         size_bytes=adapter_bytes(wish.architecture, adapter.rank),
     )
     return AdapterPlan(adapter.name, weights, adapter.rank)

@@ -1,9 +1,10 @@
 """From a fit to the plan that resources renders: images, files, host resources, engine arguments, outlook."""
 
+from dataclasses import replace
 from typing import Any
 
 from gemma_operator.api.quantity import gib
-from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, HuggingFaceSource
+from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
 from gemma_operator.catalog.rows import Checkpoint
 from gemma_operator.planning.adapters import adapter_plans
@@ -12,6 +13,7 @@ from gemma_operator.planning.drafting import drafter_plan
 from gemma_operator.planning.engine_arguments import gpu_arguments, llama_cpp_arguments, modalities_of
 from gemma_operator.planning.fit import CpuFit, GpuFit
 from gemma_operator.planning.host import cpu_host, gpu_host
+from gemma_operator.planning.origin import BucketOrigin, HubOrigin, origin_of
 from gemma_operator.planning.outlook import cpu_outlook, file_bytes_of, gpu_outlook
 from gemma_operator.planning.plan import CPU, DrafterPlan, MemoryBudget, Plan, WeightsPlan
 from gemma_operator.planning.startup import load_seconds
@@ -20,6 +22,7 @@ from gemma_operator.settings import PlanningSettings
 
 QUEUE_PER_SLOT = 4
 """api.md: 4 x concurrency."""
+GGUF = ".gguf"
 GPU_LABEL = "cloud.google.com/gke-accelerator"
 GFD_LABEL = "nvidia.com/gpu.product"
 PARTITION_LABEL = "cloud.google.com/gke-gpu-partition-size"
@@ -157,50 +160,30 @@ def _common(
 
 def _weights_plan(checkpoint: Checkpoint, spec: GemmaDeploymentSpec, size: int) -> WeightsPlan:
     source = spec.model.source
-    claim = source.persistent_volume_claim if source else None
-    if claim is not None:
-        return WeightsPlan(
-            repository=None,
-            revision=None,
-            endpoint=None,
-            token_secret_name=None,
-            token_secret_key=None,
-            files=(),
-            entry="." if (claim.path or "").endswith(".gguf") else checkpoint.entry,
-            claim_name=claim.claim_name,
-            claim_path=claim.path,
-            size_bytes=size,
-        )
-    hub = source.hugging_face if source and source.hugging_face else None
-    hub = hub or HuggingFaceSource(repository=checkpoint.repository)
-    pinned = checkpoint.revision if hub.repository == checkpoint.repository else None
-    token = hub.token_secret_ref
-    return WeightsPlan(
-        repository=hub.repository,
-        revision=hub.revision or pinned,
-        endpoint=hub.endpoint,
-        token_secret_name=token.name if token else None,
-        token_secret_key=token.key if token else None,
-        files=checkpoint.files,
-        entry=checkpoint.entry,
-        claim_name=None,
-        claim_path=None,
-        size_bytes=size,
-    )
+    origin = origin_of(source) if source else HubOrigin(checkpoint.repository)
+    if isinstance(origin, HubOrigin):
+        is_pinned = origin.revision is None and origin.repository == checkpoint.repository
+        pinned = replace(origin, revision=checkpoint.revision) if is_pinned else origin
+        return WeightsPlan(pinned, checkpoint.files, checkpoint.entry, size)
+    if isinstance(origin, BucketOrigin):
+        # Like a claim's path, a uri may name one GGUF file, whatever it is called.
+        file = (origin.uri.rpartition("/")[2],) if origin.uri.endswith(GGUF) else None
+        return WeightsPlan(origin, file or checkpoint.files, file[0] if file else checkpoint.entry, size)
+    return WeightsPlan(origin, (), "." if (origin.path or "").endswith(GGUF) else checkpoint.entry, size)
 
 
 def _drafting(drafter: DrafterPlan | None) -> tuple[str, ...]:
     if drafter is None:
         return ()
     return (
-        f"{drafter.weights.repository} guesses {drafter.tokens} tokens per step; speed is planned as if none "
-        "were right",
+        f"{drafter.weights.origin.source} guesses {drafter.tokens} tokens per step; speed is planned as if "
+        "none were right",
     )
 
 
 def _fetched_bytes(spec: GemmaDeploymentSpec, *files: WeightsPlan) -> int:
-    """Bytes that each pod fetches into its own disk: none with a shared cache or from a claim."""
-    return sum(one.size_bytes for one in files if spec.cache is None and one.claim_name is None)
+    """Bytes that each pod fetches into its own disk: none with a shared cache or from a mounted volume."""
+    return sum(one.size_bytes for one in files if spec.cache is None and one.is_fetched)
 
 
 def _tolerations(accelerator: Accelerator) -> tuple[dict[str, str], ...]:

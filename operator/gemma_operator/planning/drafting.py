@@ -1,10 +1,11 @@
 """Drafters: small models that guess tokens ahead, which the engine then checks in one step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gemma_operator.api.v1alpha1 import DrafterSpec, GemmaDeploymentSpec
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Variant
+from gemma_operator.planning.origin import HubOrigin, hub_origin
 from gemma_operator.planning.plan import DrafterPlan, WeightsPlan
 
 DRAFTER_SHARE = 0.015
@@ -54,17 +55,7 @@ def drafter_plan(drafting: Drafting | None, spec: GemmaDeploymentSpec) -> Drafte
     if drafting is None:
         return None
     hub = spec.model.source.hugging_face if spec.model.source else None
-    token = hub.token_secret_ref if hub else None
-    weights = WeightsPlan(
-        repository=drafting.repository,
-        revision=drafting.revision,
-        endpoint=hub.endpoint if hub else None,
-        token_secret_name=token.name if token else None,
-        token_secret_key=token.key if token else None,
-        files=DRAFTER_FILES,
-        entry=".",
-        claim_name=None,
-        claim_path=None,
-        size_bytes=drafting.weights_bytes,
-    )
-    return DrafterPlan(weights, drafting.tokens)
+    origin = HubOrigin(drafting.repository, drafting.revision)
+    if hub is not None:
+        origin = replace(hub_origin(hub), repository=drafting.repository, revision=drafting.revision)
+    return DrafterPlan(WeightsPlan(origin, DRAFTER_FILES, ".", drafting.weights_bytes), drafting.tokens)

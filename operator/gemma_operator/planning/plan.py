@@ -7,6 +7,7 @@ from gemma_operator.api.manifest import content_hash
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Precision
 from gemma_operator.planning.memory import Term
+from gemma_operator.planning.origin import FetchedOrigin, Origin
 from gemma_operator.planning.throughput import Load, Speed
 
 CPU = "cpu"
@@ -45,29 +46,24 @@ class HostResources:
 class WeightsPlan:
     """Which files, and from where."""
 
-    repository: str | None
-    """`owner/name` on the hub; None when an existing claim holds the weights."""
-    revision: str | None
-    endpoint: str | None
-    """Mirror URL; None: the operator's setting."""
-    token_secret_name: str | None
-    token_secret_key: str | None
+    origin: Origin
     files: tuple[str, ...]
     """Glob patterns of the files to fetch, such as `*.safetensors` or one GGUF file name."""
     entry: str
     """Path inside the weights folder that the engine opens: `.` for a checkpoint folder, or a GGUF file."""
-    claim_name: str | None
-    """Existing claim that already holds the weights."""
-    claim_path: str | None
     size_bytes: int
     """Bytes of all files."""
 
     @property
     def key(self) -> str:
-        """Identity of the files, whatever server they come from: equal keys mean equal weights."""
-        return content_hash(
-            [self.repository, self.revision, sorted(self.files), self.claim_name, self.claim_path]
-        )
+        """Identity of the files: equal keys mean equal weights."""
+        name, version, volume, path = self.origin.identity
+        return content_hash([name, version, sorted(self.files), volume, path])
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether anything has to be fetched; else it is mounted as it is."""
+        return isinstance(self.origin, FetchedOrigin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +170,7 @@ class Plan:
         """Everything that has to be fetched: the model's files, then those of its adapters and drafter."""
         drafter = () if self.drafter is None else (self.drafter.weights,)
         everything = (self.weights, *(adapter.weights for adapter in self.adapters), *drafter)
-        return tuple(weights for weights in everything if weights.repository is not None)
+        return tuple(weights for weights in everything if weights.is_fetched)
 
     @property
     def fetched_key(self) -> str:

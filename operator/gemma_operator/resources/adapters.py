@@ -2,10 +2,11 @@
 
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.quantity import MIB
+from gemma_operator.planning.origin import FetchedOrigin
 from gemma_operator.planning.plan import Plan
-from gemma_operator.resources.containers import claim_volume, empty_volume, mount
-from gemma_operator.resources.fetch import ADAPTERS_VOLUME, fetch_volume, is_fetched
-from gemma_operator.resources.layout import adapter_claim_folder, adapter_path, fetch_target
+from gemma_operator.resources.containers import empty_volume, mount, mounted_volume
+from gemma_operator.resources.fetch import ADAPTERS_VOLUME, fetch_volume
+from gemma_operator.resources.layout import adapter_mount_folder, adapter_path, fetch_target
 
 SPARE_PARTS = 20
 """A twentieth more than the files, for resume files and file system overhead."""
@@ -27,21 +28,20 @@ def adapter_mounts(plan: Plan) -> list[Manifest]:
     if _have_their_own_volume(plan):
         mounts.append(mount(ADAPTERS_VOLUME, fetch_target(plan), read_only=True))
     for adapter in plan.adapters:
-        if adapter.weights.claim_name is not None:
-            folder = adapter_claim_folder(adapter)
-            mounts.append(mount(_claim_volume_name(adapter.name), folder, read_only=True))
+        if not adapter.weights.is_fetched:
+            mounts.append(mount(_volume_name(adapter.name), adapter_mount_folder(adapter), read_only=True))
     return mounts
 
 
 def adapter_volumes(plan: Plan) -> list[Manifest]:
-    """Volumes of adapters: their claims, and one for those that pods fetch beside a model in a claim."""
+    """Volumes of adapters: claims and images, and one for those that pods fetch beside a mounted model."""
     volumes = []
     if _have_their_own_volume(plan):
         volumes.append(fetched_volume(ADAPTERS_VOLUME, plan))
     for adapter in plan.adapters:
-        claim = adapter.weights.claim_name
-        if claim is not None:
-            volumes.append(claim_volume(_claim_volume_name(adapter.name), claim, read_only=True))
+        origin = adapter.weights.origin
+        if not isinstance(origin, FetchedOrigin):
+            volumes.append(mounted_volume(_volume_name(adapter.name), origin))
     return volumes
 
 
@@ -52,9 +52,9 @@ def fetched_volume(name: str, plan: Plan) -> Manifest:
 
 
 def _have_their_own_volume(plan: Plan) -> bool:
-    fetched = plan.drafter is not None or any(is_fetched(adapter.weights) for adapter in plan.adapters)
+    fetched = plan.drafter is not None or any(adapter.weights.is_fetched for adapter in plan.adapters)
     return fetched and fetch_volume(plan) == ADAPTERS_VOLUME
 
 
-def _claim_volume_name(adapter: str) -> str:
+def _volume_name(adapter: str) -> str:
     return f"adapter-{adapter}"

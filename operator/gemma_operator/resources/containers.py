@@ -2,6 +2,7 @@
 
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.quantity import format_bytes
+from gemma_operator.planning.origin import ClaimOrigin, MountedOrigin
 from gemma_operator.settings import ContainerSettings, OperatorSettings
 
 USER = 1000
@@ -81,6 +82,14 @@ def claim_volume(name: str, claim_name: str, *, read_only: bool) -> Manifest:
     if read_only:
         claim["readOnly"] = True
     return {"name": name, "persistentVolumeClaim": claim}
+
+
+def mounted_volume(name: str, origin: MountedOrigin) -> Manifest:
+    """A volume whose files are there already."""
+    if isinstance(origin, ClaimOrigin):
+        return claim_volume(name, origin.claim_name, read_only=True)
+    # Without a pull policy, the kubelet's own: always for the tag `latest`, else if not present.
+    return {"name": name, "image": {"reference": origin.reference}}
 
 
 def scheduling(settings: OperatorSettings) -> Manifest:

@@ -5,7 +5,6 @@ from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.configmap import runtime_config_map
 from gemma_operator.resources.deployment import deployment, desired_replicas
-from gemma_operator.resources.fetch import is_fetched
 from gemma_operator.resources.job import weights_job
 from gemma_operator.resources.networkpolicy import serving_network_policy, weights_network_policy
 from gemma_operator.resources.persistentvolumeclaim import cache_claim
@@ -36,7 +35,7 @@ def _network_policies(
     if not settings.network_policy.enabled:
         return ()
     serving = serving_network_policy(owner, spec, plan, settings)
-    if spec.cache is None or not is_fetched(plan.weights):
+    if spec.cache is None or not plan.weights.is_fetched:
         return (serving,)
     return (serving, weights_network_policy(owner, spec.cache, plan, settings))
 
@@ -44,7 +43,7 @@ def _network_policies(
 def _weights_objects(
     owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings
 ) -> tuple[Manifest, ...]:
-    if spec.cache is None or not is_fetched(plan.weights):
+    if spec.cache is None or not plan.weights.is_fetched:
         return ()
     job = weights_job(owner, spec.cache, plan, settings)
     if spec.cache.claim_name is not None:

@@ -4,12 +4,21 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from gemma_operator.api.manifest import Manifest
+from gemma_operator.planning.origin import BucketOrigin
+from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.containers import mount, variable
 from gemma_operator.settings import OperatorSettings
 
 BUNDLE_VOLUME, BUNDLE_FOLDER = "ca-bundle", "/etc/gemma-ca"
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_IDENTITY_SERVERS = {
+    # GKE's metadata server, with and without Dataplane V2 (Workload Identity, "network policies").
+    "gs": (("169.254.169.252/32", 988), ("169.254.169.254/32", 80)),
+    # The agent of EKS Pod Identity. IRSA asks AWS itself.
+    "s3": (("169.254.170.23/32", 80),),
+}
+"""Scheme of a bucket → where a node answers for the identity of its pods: link-local address and port."""
 
 
 def port_of(url: str) -> int:
@@ -24,6 +33,18 @@ def egress_ports(hub_ports: Sequence[int], settings: OperatorSettings) -> list[i
     if egress.proxy is None:
         return sorted(set(hub_ports))
     return sorted({port_of(egress.proxy), *(hub_ports if egress.no_proxy else ())})
+
+
+def identity_egress(plan: Plan) -> list[Manifest]:
+    """Egress rules towards what gives pods the identity that buckets know them by."""
+    buckets = [weights.origin for weights in plan.fetched if isinstance(weights.origin, BucketOrigin)]
+    # Whoever is given keys has no use for an identity.
+    schemes = {urlsplit(bucket.uri).scheme for bucket in buckets if not bucket.credentials_secret_name}
+    return [
+        {"to": [{"ipBlock": {"cidr": address}}], "ports": [{"port": port, "protocol": "TCP"}]}
+        for scheme in sorted(schemes)
+        for address, port in _IDENTITY_SERVERS[scheme]
+    ]
 
 
 def egress_variables(settings: OperatorSettings) -> list[Manifest]:

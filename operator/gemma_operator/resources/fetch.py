@@ -1,6 +1,7 @@
 """The containers that fetch weights: init containers of each pod, or the containers of the weights Job."""
 
 from gemma_operator.api.manifest import Manifest
+from gemma_operator.planning.origin import BucketOrigin, FetchedOrigin, HubOrigin
 from gemma_operator.planning.plan import Plan, WeightsPlan
 from gemma_operator.resources.containers import container_basics, mount, own_resources, variable
 from gemma_operator.resources.egress import bundle_mounts, egress_variables, port_of
@@ -13,55 +14,52 @@ DRAFTER_CONTAINER = f"{WEIGHTS_CONTAINER}--drafter"
 WEIGHTS_VOLUME = "weights"
 ADAPTERS_VOLUME = "adapters"
 GATEWAY_TEMPORARY_VOLUME = "gateway-tmp"
+CLOUD_PORT = 443
+"""Of the stores of both clouds, and of the service that gives pods their AWS credentials."""
+_CREDENTIALS = (
+    ("AWS_ACCESS_KEY_ID", "accessKeyId", False),
+    ("AWS_SECRET_ACCESS_KEY", "secretAccessKey", False),
+    ("AWS_SESSION_TOKEN", "sessionToken", True),
+)
+"""Variable that the client reads, key within the Secret, and whether it may be missing."""
 
 
-def is_fetched(weights: WeightsPlan) -> bool:
-    """Whether anything has to be fetched at all."""
-    return weights.repository is not None
-
-
-def endpoint_of(weights: WeightsPlan, settings: OperatorSettings) -> str:
-    """URL of the hub or its mirror."""
-    return weights.endpoint or settings.hugging_face_endpoint
-
-
-def endpoint_ports(plan: Plan, settings: OperatorSettings) -> list[int]:
-    """Ports of the hubs or mirrors that the plan's files come from."""
-    return sorted({port_of(endpoint_of(weights, settings)) for weights in plan.fetched})
+def fetch_ports(plan: Plan, settings: OperatorSettings) -> list[int]:
+    """Ports of the hubs, mirrors and stores that the plan's files come from."""
+    origins = [weights.origin for weights in plan.fetched]
+    return sorted({_port(origin, settings) for origin in origins if isinstance(origin, FetchedOrigin)})
 
 
 def fetch_volume(plan: Plan) -> str:
     """Name of the volume that fetched files go to."""
-    return WEIGHTS_VOLUME if is_fetched(plan.weights) else ADAPTERS_VOLUME
+    return WEIGHTS_VOLUME if plan.weights.is_fetched else ADAPTERS_VOLUME
 
 
 def fetch_containers(plan: Plan, settings: OperatorSettings) -> list[Manifest]:
-    """One per repository, the model's last: an adapter with a wrong token fails before 50 GB have come."""
-    adapters = [
-        _container(f"{WEIGHTS_CONTAINER}-{adapter.name}", adapter.weights, plan, settings)
-        for adapter in plan.adapters
-        if is_fetched(adapter.weights)
-    ]
+    """One per source, the model's last: an adapter with a wrong token fails before 50 GB have come."""
+    named = [(f"{WEIGHTS_CONTAINER}-{adapter.name}", adapter.weights) for adapter in plan.adapters]
     if plan.drafter is not None:
-        adapters.append(_container(DRAFTER_CONTAINER, plan.drafter.weights, plan, settings))
-    if not is_fetched(plan.weights):
-        return adapters
-    return [*adapters, _container(WEIGHTS_CONTAINER, plan.weights, plan, settings)]
+        named.append((DRAFTER_CONTAINER, plan.drafter.weights))
+    return [
+        _container(name, weights, plan, settings)
+        for name, weights in (*named, (WEIGHTS_CONTAINER, plan.weights))
+        if weights.is_fetched
+    ]
 
 
 def _container(name: str, weights: WeightsPlan, plan: Plan, settings: OperatorSettings) -> Manifest:
     """Fetches, verifies and resumes; its last word is JSON in the termination message."""
+    origin = weights.origin
+    assert isinstance(origin, FetchedOrigin), "what is mounted is not fetched"
     container = container_basics(name, settings.images.gateway, settings)
     container |= {
         "command": ["python3", "-m", "gemma_serving.weights"],
         "args": [
-            f"--repository={weights.repository}",
-            f"--revision={weights.revision or DEFAULT_REVISION}",
-            f"--endpoint={endpoint_of(weights, settings)}",
+            *_arguments(origin, settings),
             f"--target={fetch_target(plan)}",
             *(f"--file={pattern}" for pattern in weights.files),
         ],
-        "env": [variable("HOME", TEMPORARY_FOLDER), *egress_variables(settings)],
+        "env": [variable("HOME", TEMPORARY_FOLDER), *egress_variables(settings), *_secrets(origin)],
         "resources": own_resources(settings.pods.weights),
         "volumeMounts": [
             mount(fetch_volume(plan), fetch_target(plan)),
@@ -69,10 +67,40 @@ def _container(name: str, weights: WeightsPlan, plan: Plan, settings: OperatorSe
             *bundle_mounts(settings),
         ],
     }
-    if weights.token_secret_name is not None:
-        container["env"].append(_token(weights.token_secret_name, weights.token_secret_key or "token"))
     return container
 
 
-def _token(secret: str, key: str) -> Manifest:
-    return {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+def _arguments(origin: FetchedOrigin, settings: OperatorSettings) -> list[str]:
+    if isinstance(origin, HubOrigin):
+        return [
+            f"--repository={origin.repository}",
+            f"--revision={origin.revision or DEFAULT_REVISION}",
+            f"--endpoint={_hub(origin, settings)}",
+        ]
+    return [f"--uri={origin.uri}", *([f"--endpoint={origin.endpoint}"] if origin.endpoint else ())]
+
+
+def _secrets(origin: FetchedOrigin) -> list[Manifest]:
+    """Each container is given what its own source asks for."""
+    if isinstance(origin, BucketOrigin):
+        secret = origin.credentials_secret_name
+        return [_secret(*each, secret) for each in _CREDENTIALS] if secret else []
+    token = origin.token_secret_name
+    return [_secret("HF_TOKEN", origin.token_secret_key or "token", False, token)] if token else []
+
+
+def _secret(name: str, key: str, optional: bool, secret: str) -> Manifest:
+    reference: Manifest = {"name": secret, "key": key}
+    if optional:
+        reference["optional"] = True
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}
+
+
+def _port(origin: FetchedOrigin, settings: OperatorSettings) -> int:
+    if isinstance(origin, HubOrigin):
+        return port_of(_hub(origin, settings))
+    return port_of(origin.endpoint) if origin.endpoint else CLOUD_PORT
+
+
+def _hub(origin: HubOrigin, settings: OperatorSettings) -> str:
+    return origin.endpoint or settings.hugging_face_endpoint

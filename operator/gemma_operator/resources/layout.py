@@ -3,7 +3,9 @@
 from posixpath import join, normpath
 
 from gemma_operator.api.manifest import Manifest, Owner, labels_for, short_name
+from gemma_operator.planning.origin import BucketOrigin, HubOrigin
 from gemma_operator.planning.plan import AdapterPlan, Plan, WeightsPlan
+from gemma_serving.contract import BUCKET_REVISION, bucket_folder, repository_folder
 
 CONFIG_KEY = "runtime.json"
 CONFIG_FOLDER = "/etc/gemma"
@@ -62,20 +64,19 @@ def weights_path(weights: WeightsPlan) -> str:
 def fetch_target(plan: Plan) -> str:
     """Where a pod's volume for fetched files is mounted.
 
-    A claim that the user filled is mounted read-only: adapters fetched beside it need their own volume.
+    What the user filled is mounted read-only: adapters fetched beside it need their own volume.
     """
-    return ADAPTERS_FOLDER if plan.weights.repository is None else WEIGHTS_FOLDER
+    return WEIGHTS_FOLDER if plan.weights.is_fetched else ADAPTERS_FOLDER
 
 
-def adapter_claim_folder(adapter: AdapterPlan) -> str:
-    """Where the claim of an adapter is mounted."""
+def adapter_mount_folder(adapter: AdapterPlan) -> str:
+    """Where the claim or the image of an adapter is mounted."""
     return join(ADAPTERS_FOLDER, adapter.name)
 
 
 def adapter_path(plan: Plan, adapter: AdapterPlan) -> str:
-    """Folder of the adapter's files inside a pod (a GGUF file, where the claim's path names one)."""
-    is_fetched = adapter.weights.repository is not None
-    root = fetch_target(plan) if is_fetched else adapter_claim_folder(adapter)
+    """Folder of the adapter's files inside a pod (a GGUF file, where a volume's path names one)."""
+    root = fetch_target(plan) if adapter.weights.is_fetched else adapter_mount_folder(adapter)
     return _folder(root, adapter.weights)
 
 
@@ -85,7 +86,10 @@ def drafter_path(plan: Plan) -> str | None:
 
 
 def _folder(root: str, weights: WeightsPlan) -> str:
-    """The fetcher lays files out as `OWNER--NAME/REVISION`; claims are as their owners filled them."""
-    if weights.repository is None:
-        return normpath(join(root, weights.claim_path or ""))
-    return join(root, weights.repository.replace("/", "--"), weights.revision or DEFAULT_REVISION)
+    """The fetcher lays files out by source and revision; what is mounted is as its owner filled it."""
+    origin = weights.origin
+    if isinstance(origin, HubOrigin):
+        return join(root, repository_folder(origin.repository), origin.revision or DEFAULT_REVISION)
+    if isinstance(origin, BucketOrigin):
+        return join(root, bucket_folder(origin.uri, origin.endpoint), BUCKET_REVISION)
+    return normpath(join(root, origin.path or ""))

@@ -3,8 +3,8 @@
 from gemma_operator.api.manifest import SERVING, WEIGHTS, Manifest, Owner, selector_labels, short_name
 from gemma_operator.api.v1alpha1 import CacheSpec, GemmaDeploymentSpec
 from gemma_operator.planning.plan import Plan
-from gemma_operator.resources.egress import egress_ports
-from gemma_operator.resources.fetch import endpoint_ports
+from gemma_operator.resources.egress import egress_ports, identity_egress
+from gemma_operator.resources.fetch import fetch_ports
 from gemma_operator.resources.layout import ADMIN_PORT, API_PORT, object_metadata
 from gemma_operator.resources.media import media_egress
 from gemma_operator.resources.persistentvolumeclaim import fetching_pods
@@ -21,7 +21,7 @@ def serving_network_policy(
     """`NAME`: the API and the admin port are reachable; pods reach DNS, and the hub only without a cache."""
     egress = [_dns(settings)]
     if spec.cache is None and plan.fetched:
-        egress.append(_hub(plan, settings))
+        egress += _sources(plan, settings)
     egress += protection_egress(spec) + media_egress(spec) + tracing_egress(settings)
     ports = [{"port": port, "protocol": "TCP"} for port in (API_PORT, ADMIN_PORT)]
     rules: Manifest = {"ingress": [{"ports": ports}], "egress": egress}
@@ -36,7 +36,7 @@ def weights_network_policy(
 
     Each user of a shared claim brings its own: policies add up, and go with whoever brought them.
     """
-    rules: Manifest = {"ingress": [], "egress": [_dns(settings), _hub(plan, settings)]}
+    rules: Manifest = {"ingress": [], "egress": [_dns(settings), *_sources(plan, settings)]}
     metadata = object_metadata(owner, short_name(owner.name, WEIGHTS), WEIGHTS)
     return _policy(metadata, fetching_pods(owner, cache, plan), rules)
 
@@ -62,7 +62,7 @@ def _dns(settings: OperatorSettings) -> Manifest:
     }
 
 
-def _hub(plan: Plan, settings: OperatorSettings) -> Manifest:
-    """By port only: a hub and its content networks have no fixed addresses."""
-    ports = egress_ports(endpoint_ports(plan, settings), settings)
-    return {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+def _sources(plan: Plan, settings: OperatorSettings) -> list[Manifest]:
+    """Hubs and stores by port only: they and their content networks have no fixed addresses."""
+    ports = egress_ports(fetch_ports(plan, settings), settings)
+    return [*identity_egress(plan), {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}]

@@ -19,6 +19,7 @@ from gemma_operator.api.manifest import (
 )
 from gemma_operator.api.quantity import GIB, format_bytes
 from gemma_operator.api.v1alpha1 import AccessMode, CacheSpec, Retention
+from gemma_operator.planning.origin import FetchedOrigin
 from gemma_operator.planning.plan import Plan
 
 SHARED_PREFIX = "gemma"
@@ -47,8 +48,9 @@ def cache_claim_name(owner: Owner, cache: CacheSpec, plan: Plan) -> str:
     claim = _claim_spec(cache, plan)
     if not is_shared_cache(cache):
         return short_name(owner.name, WEIGHTS, content_hash([plan.fetched_key, claim]))
-    content = [plan.weights.key, plan.weights.endpoint, claim]
-    return short_name(SHARED_PREFIX, WEIGHTS, content_hash(content))
+    origin = plan.weights.origin
+    server = origin.endpoint if isinstance(origin, FetchedOrigin) else None
+    return short_name(SHARED_PREFIX, WEIGHTS, content_hash([plan.weights.key, server, claim]))
 
 
 def cache_claim(owner: Owner, cache: CacheSpec, plan: Plan) -> Manifest:

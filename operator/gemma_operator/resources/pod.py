@@ -3,6 +3,7 @@
 from gemma_operator.api.manifest import Manifest, Owner, short_name
 from gemma_operator.api.quantity import GIB, MIB, format_bytes, format_millicores
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
+from gemma_operator.planning.origin import FetchedOrigin
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.adapters import adapter_mounts, adapter_volumes, fetched_volume
 from gemma_operator.resources.compiling import cache_mounts, cache_variables, cache_volumes, compiles
@@ -11,6 +12,7 @@ from gemma_operator.resources.containers import (
     container_basics,
     empty_volume,
     mount,
+    mounted_volume,
     own_resources,
     pod_basics,
     variable,
@@ -197,9 +199,9 @@ def _volumes(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> list[Manife
 
 
 def _weights_volume(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan) -> Manifest:
-    weights = plan.weights
-    if weights.claim_name is not None:
-        return claim_volume(WEIGHTS_VOLUME, weights.claim_name, read_only=True)
+    origin = plan.weights.origin
+    if not isinstance(origin, FetchedOrigin):
+        return mounted_volume(WEIGHTS_VOLUME, origin)
     if spec.cache is not None:
         return claim_volume(WEIGHTS_VOLUME, cache_claim_name(owner, spec.cache, plan), read_only=True)
     return fetched_volume(WEIGHTS_VOLUME, plan)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, WeightsStatus
+from gemma_operator.planning.origin import HubOrigin, Origin
 from gemma_operator.planning.plan import Plan
 from gemma_operator.status.observed import JobState, Observed
 from gemma_operator.status.pods import WEIGHTS_CONTAINER, FetchReport, Trouble
@@ -19,7 +20,7 @@ def weights_verdict(spec: GemmaDeploymentSpec, plan: Plan, observed: Observed, n
     """Judge the weights: from the Job when there is a cache, from the pods when they fetch for themselves."""
     weights = plan.weights
     if not plan.fetched:
-        message = f"claim {weights.claim_name} is used as it is; nothing is fetched"
+        message = f"{weights.origin.source} is used as it is; nothing is fetched"
         return Verdict.true(Reason.WEIGHTS_READY, message)
     if spec.cache is None:
         return _of_pods(plan, observed, now)
@@ -28,13 +29,13 @@ def weights_verdict(spec: GemmaDeploymentSpec, plan: Plan, observed: Observed, n
 
 def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | None) -> WeightsStatus:
     """Source, resolved revision and bytes; what a pod reported is kept after the pod is gone."""
-    weights = plan.weights
-    source = weights.repository or f"claim {weights.claim_name}"
+    origin = plan.weights.origin
+    source = origin.source
     going = observed.progress
     if going is not None and going.container == WEIGHTS_CONTAINER:
         return WeightsStatus(
             source=source,
-            revision=going.revision or weights.revision,
+            revision=going.revision or origin.revision,
             bytes_done=going.bytes_done,
             bytes_total=going.bytes_total,
         )
@@ -44,7 +45,7 @@ def weights_status(plan: Plan, observed: Observed, previous: WeightsStatus | Non
         return (
             previous
             if previous is not None and is_same
-            else WeightsStatus(source=source, revision=weights.revision)
+            else WeightsStatus(source=source, revision=origin.revision)
         )
     return WeightsStatus(
         source=source,
@@ -136,7 +137,14 @@ def _gets_on(job: JobState) -> bool:
 
 
 def _source(plan: Plan) -> str:
-    names = [f"adapter {adapter.name}" for adapter in plan.adapters if adapter.weights.repository is not None]
-    if plan.weights.repository is not None:
-        names.insert(0, f"{plan.weights.repository} at {plan.weights.revision or 'main'}")
+    names = [f"adapter {adapter.name}" for adapter in plan.adapters if adapter.weights.is_fetched]
+    if plan.weights.is_fetched:
+        names.insert(0, _named(plan.weights.origin))
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _named(origin: Origin) -> str:
+    """What lies in a bucket has no name but its own: the fetch tells its revision."""
+    return (
+        f"{origin.source} at {origin.revision or 'main'}" if isinstance(origin, HubOrigin) else origin.source
+    )

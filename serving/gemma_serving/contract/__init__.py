@@ -17,6 +17,7 @@ from gemma_serving.contract.events import (
     TokenLogprob,
     TopLogprob,
 )
+from gemma_serving.contract.folders import BUCKET_REVISION, bucket_folder, repository_folder
 from gemma_serving.contract.gateway import (
     AccessConfig,
     HealthConfig,
@@ -44,6 +45,7 @@ from gemma_serving.contract.runtime import (
 )
 
 __all__ = [
+    "BUCKET_REVISION",
     "CANCEL_KEY",
     "EVENT_TENSOR",
     "LIVE_FIELDS",
@@ -75,4 +77,6 @@ __all__ = [
     "TokenLogprob",
     "TopLogprob",
     "TracingConfig",
+    "bucket_folder",
+    "repository_folder",
 ]

@@ -18,7 +18,7 @@ class Request:
     """What is wanted.
 
     Attributes:
-        revision: branch, tag or commit.
+        revision: branch, tag or commit; of a bucket, a name for what lies there now.
         patterns: globs over file names.
     """
 
@@ -55,7 +55,7 @@ def _fetch_from_source(
         present = _transfer(
             request, listing, files, Transfer(source, volume, progress, retry, listing.commit)
         )
-        message = "fetched and verified"
+        message = f"fetched and verified{_by_size_only(files)}"
     else:
         message = "already on the volume"
     volume.link(request.revision, listing.commit)
@@ -97,6 +97,11 @@ def _check_space(needed: int, files: Sequence[SourceFile], volume: Volume) -> No
             f"has {human_bytes(available)} free (short of {human_bytes(needed - available)}): "
             "make the volume larger, or use a smaller precision",
         )
+
+
+def _by_size_only(files: Sequence[SourceFile]) -> str:
+    count = sum(file.checksum is None for file in files)
+    return f" ({count} of them by size only: the source gives no checksum)" if count else ""
 
 
 def _without_source(request: Request, volume: Volume, error: SourceUnavailableError) -> Outcome:

@@ -28,6 +28,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
     hf_raise_for_status,
 )
 
+from gemma_serving.weights.checksums import Algorithm, Checksum
 from gemma_serving.weights.outcome import Reason, SourceUnavailableError, WeightsError
 from gemma_serving.weights.source import Body, Listing, SourceFile
 
@@ -162,8 +163,8 @@ def _source_file(sibling: RepoSibling) -> SourceFile:
     name = sibling.rfilename
     size = sibling.size or 0
     if sibling.lfs is not None:
-        return SourceFile(name, size, sha256=sibling.lfs.sha256)
-    return SourceFile(name, size, git_sha1=sibling.blob_id)
+        return SourceFile(name, size, Checksum(Algorithm.SHA256, sibling.lfs.sha256))
+    return SourceFile(name, size, Checksum(Algorithm.GIT_SHA1, sibling.blob_id or ""))
 
 
 def _explanation(error: HfHubHTTPError, *, has_token: bool) -> tuple[Reason, str]:

@@ -61,4 +61,5 @@ def _nothing_matches(repository: str, files: Sequence[SourceFile], pattern: str)
     shown = [*near, *(name for name in names if name not in near)]
     more = f" and {len(shown) - SHOWN_FILES} more" if len(shown) > SHOWN_FILES else ""
     there = ", ".join(shown[:SHOWN_FILES]) + more or "no file that may be fetched"
-    return f"no file of {repository} matches {pattern!r}; it has {there}"
+    other = f": for another one, name it in the URI, as {repository}/FILE.gguf" if "://" in repository else ""
+    return f"no file of {repository} matches {pattern!r}; it has {there}{other}"

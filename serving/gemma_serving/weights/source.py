@@ -1,32 +1,37 @@
 """Where weights come from: what is there, whether it may be read, and its bytes from any offset."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from gemma_serving.weights.checksums import Checksum
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a commit; exactly one of the digests is known.
+    """One file of a revision; what names its content is a checksum, a pin, or both.
 
     Attributes:
         name: path in the repository, with `/`.
         size: bytes.
-        sha256: digest of the content (files in large file storage).
-        git_sha1: git's digest of the content (small files).
+        checksum: what the source promises of the content; None where it promises only the size.
+        pin: what the source calls this content (generation, entity tag), where it is read by that.
     """
 
     name: str
     size: int
-    sha256: str | None = None
-    git_sha1: str | None = None
+    checksum: Checksum | None
+    pin: str | None = None
 
     @property
-    def digest(self) -> str:
-        """The known digest; names the content whatever the file is called."""
-        return self.sha256 or self.git_sha1 or ""
+    def identity(self) -> str:
+        """Names the content, as a file name."""
+        if self.pin is None and self.checksum is not None:
+            return self.checksum.value
+        return hashlib.sha256(f"{self.name}\n{self.size}\n{self.pin}".encode()).hexdigest()
 
     @property
     def is_inside(self) -> bool:
@@ -66,10 +71,10 @@ class Source(Protocol):
 
     @property
     def repository(self) -> str:
-        """`owner/name`."""
+        """`owner/name`, or the URI of a bucket's prefix."""
 
     def list(self, revision: str) -> Listing:
-        """Resolve a branch, tag or commit and list its files."""
+        """Resolve a branch, tag or commit and list its files; a bucket has only what lies there now."""
 
     def check_access(self, commit: str, file: SourceFile) -> None:
         """Fail as reading the file would, without reading it."""

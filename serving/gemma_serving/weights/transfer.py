@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from gemma_serving.weights.checksums import Algorithm, begin
 from gemma_serving.weights.outcome import Reason, SourceUnavailableError, WeightsError, human_bytes
 from gemma_serving.weights.progress import Progress
 from gemma_serving.weights.source import Source, SourceFile
@@ -60,18 +61,22 @@ class Retry:
 
 
 class Digests:
-    """SHA-256 of a file as its bytes go by, and git's digest where the source knows only that."""
+    """SHA-256 of a file as its bytes go by, and the checksum that the source promises where it is another."""
 
     def __init__(self, file: SourceFile) -> None:
         self._file = file
+        self._size = 0
         self._sha256 = hashlib.sha256()
-        self._git_sha1 = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
+        promised = file.checksum
+        is_another = promised is not None and promised.algorithm is not Algorithm.SHA256
+        self._other = begin(promised.algorithm, file.size) if promised is not None and is_another else None
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes."""
+        self._size += len(chunk)
         self._sha256.update(chunk)
-        if self._file.sha256 is None:
-            self._git_sha1.update(chunk)
+        if self._other is not None:
+            self._other.update(chunk)
 
     @property
     def sha256(self) -> str:
@@ -79,10 +84,14 @@ class Digests:
         return self._sha256.hexdigest()
 
     def match(self) -> bool:
-        """Whether these are the bytes that the source promised."""
-        if self._file.sha256 is not None:
-            return self.sha256 == self._file.sha256
-        return self._git_sha1.hexdigest() == self._file.git_sha1
+        """Whether these are the bytes that the source promised, as far as it promised any."""
+        promised = self._file.checksum
+        found = self.sha256 if self._other is None else self._other.hexdigest()
+        return self._size == self._file.size and (promised is None or found == promised.value)
+
+    def stored(self) -> StoredFile:
+        """What the manifest says of the file."""
+        return StoredFile(self._file.name, self._file.size, self.sha256, self._file.pin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +120,12 @@ class Transfer:
             if stored is not None:
                 break
         if stored is None:
+            promised = file.checksum
+            given = f" ({promised.algorithm} {promised.value[:12]}…)" if promised else ""
             raise WeightsError(
                 Reason.CORRUPT,
                 f"{file.name} of {self.source.repository} arrived {ATTEMPTS} times with another checksum "
-                f"than the source gives ({file.digest[:12]}…); it was deleted: check the mirror or proxy",
+                f"than the source gives{given}; it was deleted: check the mirror or proxy",
             )
         return stored
 
@@ -139,7 +150,7 @@ class Transfer:
         with place.open("rb") as opened:
             _take(digests, opened)
         if digests.match():
-            return StoredFile(file.name, file.size, digests.sha256)
+            return digests.stored()
         self.progress.note(
             f"{file.name} on the volume has another checksum than the source's; it was deleted"
         )
@@ -157,7 +168,7 @@ class Transfer:
             os.fsync(growing.fileno())
         if digests.match():
             _put_in_place(partial, place, file)
-            return StoredFile(file.name, file.size, digests.sha256)
+            return digests.stored()
         self.progress.note(f"{file.name} arrived with another checksum than the source's; it was deleted")
         self.progress.take_back(file.size)
         partial.unlink(missing_ok=True)

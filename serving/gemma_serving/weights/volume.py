@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from gemma_serving.contract import repository_folder
+from gemma_serving.weights.checksums import Algorithm
 from gemma_serving.weights.source import SourceFile
 
 MANIFEST = "manifest.json"
@@ -25,11 +28,19 @@ _LOCK_TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A verified file; size in bytes."""
+    """A verified file; size in bytes, and what the source called its content where it was read by that."""
 
     name: str
     size: int
     sha256: str
+    pin: str | None = None
+
+    def holds(self, file: SourceFile) -> bool:
+        """Whether it is the content of a source's file, under whatever revision that is listed."""
+        promised = file.checksum
+        if promised is not None and promised.algorithm is Algorithm.SHA256:
+            return self.sha256 == promised.value
+        return file.pin is not None and (self.name, self.pin) == (file.name, file.pin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +48,8 @@ class Manifest:
     """What is verified in a commit's folder.
 
     Attributes:
-        repository: `owner/name`.
-        commit: full hash.
+        repository: `owner/name`, or the URI of a bucket's prefix.
+        commit: full hash; of a bucket's prefix, a hash over its listing.
         patterns: what was asked for, so that the same question can be answered without the source.
         files: all files that these patterns name.
     """
@@ -60,12 +71,25 @@ def free_bytes(folder: Path) -> int:
 
 
 class Volume:
-    """The part of a volume that belongs to one repository."""
+    """The part of a volume that belongs to one source.
 
-    def __init__(self, target: Path, repository: str, free: Callable[[Path], int] = free_bytes) -> None:
+    Args:
+        target: where the volume is mounted.
+        repository: what the source calls itself.
+        free: bytes that may still be written.
+        folder: name of this part. Default: the repository's.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        repository: str,
+        free: Callable[[Path], int] = free_bytes,
+        folder: str | None = None,
+    ) -> None:
         self.target = target
         self.repository = repository
-        self.root = target / repository.replace("/", "--")
+        self.root = target / (folder or repository_folder(repository))
         self._free = free
 
     def folder(self, commit: str) -> Path:
@@ -74,7 +98,7 @@ class Volume:
 
     def partial(self, file: SourceFile) -> Path:
         """Where a file grows. Named by content: the next commit goes on with it if the file is the same."""
-        return self.root / ".partial" / file.digest
+        return self.root / ".partial" / file.identity
 
     @property
     def progress_file(self) -> Path:
@@ -112,7 +136,7 @@ class Volume:
             files = {file.name: file for file in (*earlier.files, *manifest.files)}
             patterns = tuple(dict.fromkeys((*earlier.patterns, *manifest.patterns)))
             manifest = Manifest(manifest.repository, manifest.commit, patterns, tuple(files.values()))
-        write_atomically(self.folder(manifest.commit) / MANIFEST, json.dumps(asdict(manifest), indent=2))
+        write_atomically(self.folder(manifest.commit) / MANIFEST, json.dumps(_fields(manifest), indent=2))
 
     def linked_commit(self, revision: str) -> str | None:
         """The commit that a revision was last resolved to."""
@@ -135,13 +159,13 @@ class Volume:
             manifest = None if path.parent.is_symlink() else self.manifest(path.parent.name)
             for stored in manifest.files if manifest else ():
                 candidate = path.parent / stored.name
-                if stored.sha256 == file.sha256 and _size(candidate) == file.size:
+                if stored.holds(file) and _size(candidate) == file.size:
                     return candidate
         return None
 
     def drop_partials_except(self, files: Sequence[SourceFile]) -> None:
         """Give back the space of transfers that nobody will go on with. Call with the lock held."""
-        kept = {file.digest for file in files}
+        kept = {file.identity for file in files}
         for path in (self.root / ".partial").glob("*"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
@@ -155,6 +179,13 @@ class Volume:
                 wait()
             # Closing the file gives the lock back, and so does the death of this process.
             yield
+
+
+def _fields(manifest: Manifest) -> dict[str, Any]:
+    """Without what is not known, which versions before this one would not read."""
+    return asdict(
+        manifest, dict_factory=lambda pairs: {name: value for name, value in pairs if value is not None}
+    )
 
 
 def _try_lock(descriptor: int) -> bool:

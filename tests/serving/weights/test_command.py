@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -175,16 +174,9 @@ def test_a_proxy_from_the_environment_is_used(command: Command, mirror: WeightsM
 
 
 @pytest.fixture
-def tls(model: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def tls(model: Path, authority: tuple[ssl.SSLContext, Path]) -> Iterator[tuple[str, Path]]:
     """An https mirror whose certificate only its own CA vouches for."""
-    openssl = shutil.which("openssl")
-    assert openssl is not None, "needs openssl to make a certificate"
-    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
-    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
-    making = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, "-days", "1"]
-    subprocess.run([*making, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, certificate = authority
     with WeightsMirror(model.parents[1], tls=context) as server:
         yield server.url, certificate
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemma_serving.weights.checksums import Algorithm, Checksum
 from gemma_serving.weights.fetch import Request, fetch
 from gemma_serving.weights.outcome import Reason, SourceUnavailableError, WeightsError
 from gemma_serving.weights.progress import Progress
@@ -21,6 +22,10 @@ from gemma_serving.weights.volume import Volume
 
 COMMIT = "c" * 40
 NAME = "w.gguf"
+
+
+def sha256_of(content: bytes) -> Checksum:
+    return Checksum(Algorithm.SHA256, hashlib.sha256(content).hexdigest())
 
 
 class CutSource:
@@ -34,7 +39,7 @@ class CutSource:
         self.resumes = resumes
         self.chunk = chunk
         self.sent = 0
-        self.file = SourceFile(NAME, len(content), sha256=hashlib.sha256(content).hexdigest())
+        self.file = SourceFile(NAME, len(content), sha256_of(content))
 
     def list(self, revision: str) -> Listing:
         return Listing(COMMIT, (self.file,))
@@ -138,7 +143,7 @@ def test_two_writers_whom_no_lock_keeps_apart_both_end_with_the_right_file(tmp_p
 
 def test_more_bytes_than_promised_are_corrupt(tmp_path: Path) -> None:
     source = CutSource(b"x" * 100, [])
-    source.file = SourceFile(NAME, 50, sha256=hashlib.sha256(b"x" * 50).hexdigest())
+    source.file = SourceFile(NAME, 50, sha256_of(b"x" * 50))
     volume = Volume(tmp_path, source.repository)
     progress = Progress(volume.progress_file, write=lambda line: None)
     with pytest.raises(WeightsError) as caught:

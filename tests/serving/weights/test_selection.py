@@ -1,12 +1,13 @@
 import pytest
 
+from gemma_serving.weights.checksums import Algorithm, Checksum
 from gemma_serving.weights.outcome import WeightsError
 from gemma_serving.weights.selection import is_data, select
 from gemma_serving.weights.source import SourceFile
 
 
 def files(*names: str) -> list[SourceFile]:
-    return [SourceFile(name, 1, git_sha1="0" * 40) for name in names]
+    return [SourceFile(name, 1, Checksum(Algorithm.GIT_SHA1, "0" * 40)) for name in names]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ def resource(spec: Any) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "x"}, "spec": spec}
 
 
+def sourced(**source: Any) -> dict[str, Any]:
+    return {"model": {"variant": "v", "source": source}}
+
+
 def test_four_lines_are_enough() -> None:
     spec = read_spec(resource({"model": {"variant": "gemma-3-4b-it"}}), strict=True)
     assert (spec.replicas, spec.hardware.accelerator, spec.cache) == (1, "Auto", None)
@@ -30,7 +34,7 @@ def test_four_lines_are_enough() -> None:
         ({"model": {"variant": "v"}, "replicas": "many"}, "spec.replicas: .*(found 'many')"),
         ({"model": {"variant": "v"}, "replicas": -1}, "spec.replicas: "),
         ({"model": {"variant": "v"}, "hardware": {"memory": "8 GB"}}, "spec.hardware.memory: "),
-        ({"model": {"variant": "v", "source": {}}}, "exactly one of huggingFace and persistentVolumeClaim"),
+        (sourced(), "exactly one of huggingFace, gcs, s3, persistentVolumeClaim and image"),
         (
             {
                 "model": {
@@ -41,7 +45,7 @@ def test_four_lines_are_enough() -> None:
                     },
                 }
             },
-            "exactly one of huggingFace and persistentVolumeClaim",
+            "exactly one of huggingFace, gcs, s3, persistentVolumeClaim and image",
         ),
         (
             {
@@ -61,6 +65,16 @@ def test_four_lines_are_enough() -> None:
             },
             "path lies within the claim",
         ),
+        (sourced(gcs={"uri": "gs://models/a/../b"}), "uri names a bucket"),
+        (sourced(gcs={"uri": "s3://models/a"}), "spec.model.source.gcs.uri: "),
+        (sourced(gcs={"uri": "gs://Models/a"}), "spec.model.source.gcs.uri: "),
+        (sourced(s3={"uri": "s3://models/a b"}), "spec.model.source.s3.uri: "),
+        (sourced(s3={"uri": "s3://models", "endpoint": "https://me:pw@store"}), "model.source.s3.endpoint: "),
+        (sourced(s3={"uri": "s3://models", "credentialsSecretRef": {}}), "SecretRef.name: is required"),
+        (sourced(image={"reference": "a b"}), "spec.model.source.image.reference: "),
+        (sourced(image={"reference": "a", "path": "b/../c"}), "path lies within the image"),
+        (sourced(image={"reference": "a"}, gcs={"uri": "gs://models"}), "exactly one of huggingFace, gcs"),
+        ({**sourced(image={"reference": "a"}), "cache": {}}, "need no cache"),
         ({"model": {"variant": "v"}, "hardware": {"accelerator": "cpu", "count": 1}}, "leave it out with"),
         ({"model": {"variant": "v"}, "cache": {"claimName": "c", "size": "1Gi"}}, "names an existing claim"),
         (

@@ -121,6 +121,13 @@ def test_a_secret_that_is_named_and_missing_is_told_with_its_user() -> None:
     assert secret_findings([asking], [("chat", "keys"), ("chat", "hub")])[0].level is Level.OK
 
 
+def test_the_secret_of_a_store_is_looked_for_too() -> None:
+    store = {"source": {"s3": {"uri": "s3://models", "credentialsSecretRef": {"name": "store"}}}}
+    asking = resource("a", "True", {"model": {"adapters": [{"name": "b", **store}]}})
+    (found,) = secret_findings([asking], [])
+    assert found.message == "chat/store, which a names, does not exist"
+
+
 def test_an_image_that_cannot_be_pulled_is_told() -> None:
     waiting = {"reason": "ImagePullBackOff", "message": "no such tag"}
     pod = {

@@ -6,6 +6,7 @@ import pytest
 
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.planning.origin import HubOrigin
 from support.planning import CATALOG, planned, refused, spec
 
 ON_H100 = {"hardware": {"accelerator": "nvidia-h100-80gb"}}
@@ -21,7 +22,7 @@ def test_a_variant_with_a_drafter_gets_its_own_from_the_catalogue(variant: str) 
     plan = planned(drafting(variant))
     assert plan.engine is EngineName.VLLM
     assert plan.drafter is not None
-    assert (plan.drafter.weights.repository, plan.drafter.tokens) == (
+    assert (plan.drafter.weights.origin.source, plan.drafter.tokens) == (
         f"{CATALOG.variants[variant].repository}-assistant",
         4,
     )
@@ -51,9 +52,8 @@ def test_a_fine_tuned_drafter_comes_from_the_models_hub_with_its_token() -> None
         )
     )
     assert plan.drafter is not None
-    weights = plan.drafter.weights
-    assert (weights.repository, weights.revision, plan.drafter.tokens) == ("team/drafter", "v2", 2)
-    assert (weights.endpoint, weights.token_secret_name) == ("https://hub.example", "hub")
+    hub = HubOrigin("team/drafter", "v2", "https://hub.example", "hub", "token")
+    assert (plan.drafter.weights.origin, plan.drafter.tokens) == (hub, 2)
 
 
 def test_a_variant_without_a_drafter_is_refused_with_those_that_have_one() -> None:

@@ -1,5 +1,7 @@
 """What a plan holds: choices under Auto, engine arguments per version, host resources, cost, start-up."""
 
+from typing import Any
+
 import pytest
 from tests.support.planning import CATALOG, OFFLINE, Inventory, cluster, node, planned, refused, spec
 
@@ -8,6 +10,7 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, Precision
 from gemma_operator.catalog.rows import Task
 from gemma_operator.planning.matrix import matrix, rentable
+from gemma_operator.planning.origin import BucketOrigin, ClaimOrigin, HubOrigin, ImageOrigin
 from gemma_operator.planning.place import World
 from gemma_operator.planning.planner import decide
 from gemma_operator.planning.recommend import Need, recommend
@@ -213,15 +216,48 @@ def test_memory_too_small_for_cpu_and_gpu_alike_reports_the_smaller_lack() -> No
 def test_a_claim_is_mounted_and_nothing_fetched() -> None:
     source = {"persistentVolumeClaim": {"claimName": "models", "path": "270m/model.gguf"}}
     plan = planned(spec("gemma-3-270m", model={"source": source}))
-    assert plan.weights.repository is None
-    assert (plan.weights.claim_name, plan.weights.entry) == ("models", ".")
+    assert plan.weights.origin == ClaimOrigin("models", "270m/model.gguf")
+    assert (plan.fetched, plan.weights.entry) == ((), ".")
 
 
 def test_an_own_repository_keeps_its_revision_and_endpoint() -> None:
     hub = {"repository": "team/gemma", "revision": "v1", "endpoint": "http://mirror.example"}
     plan = planned(spec("gemma-3-270m", model={"source": {"huggingFace": hub}}))
-    assert (plan.weights.repository, plan.weights.revision) == ("team/gemma", "v1")
-    assert plan.weights.endpoint == "http://mirror.example"
+    assert plan.weights.origin == HubOrigin("team/gemma", "v1", "http://mirror.example")
+
+
+def test_a_bucket_is_searched_for_the_files_of_the_variant() -> None:
+    plan = planned(spec("gemma-3-270m", model={"source": {"gcs": {"uri": "gs://models/270m/"}}}))
+    by_name = planned(spec("gemma-3-270m"))
+    assert plan.weights.origin == BucketOrigin("gs://models/270m")
+    assert (plan.weights.files, plan.weights.entry) == (by_name.weights.files, by_name.weights.entry)
+    assert plan.weights.size_bytes == by_name.weights.size_bytes
+
+
+def test_a_uri_that_names_a_file_is_that_file_whatever_it_is_called() -> None:
+    s3 = {"uri": "s3://models/mine.gguf", "credentialsSecretRef": {"name": "store"}}
+    plan = planned(spec("gemma-3-270m", model={"source": {"s3": s3}}))
+    assert plan.weights.origin == BucketOrigin("s3://models/mine.gguf", None, "store")
+    assert (plan.weights.files, plan.weights.entry) == (("mine.gguf",), "mine.gguf")
+
+
+def test_an_image_is_mounted_and_nothing_fetched() -> None:
+    source = {"image": {"reference": "registry.example/gemma:1", "path": "270m/model.gguf"}}
+    plan = planned(spec("gemma-3-270m", model={"source": source}))
+    assert plan.weights.origin == ImageOrigin("registry.example/gemma:1", "270m/model.gguf")
+    assert (plan.fetched, plan.weights.entry) == ((), ".")
+
+
+def test_equal_names_of_different_stores_and_kinds_are_different_weights() -> None:
+    sources: list[dict[str, Any]] = [
+        {"gcs": {"uri": "gs://models/270m"}},
+        {"s3": {"uri": "s3://models/270m"}},
+        {"s3": {"uri": "s3://models/270m", "endpoint": "http://minio.example:9000"}},
+        {"persistentVolumeClaim": {"claimName": "models", "path": "270m"}},
+        {"image": {"reference": "models", "path": "270m"}},
+    ]
+    keys = {planned(spec("gemma-3-270m", model={"source": source})).weights.key for source in sources}
+    assert len(keys) == len(sources)
 
 
 def test_partitions_select_their_size() -> None:

@@ -11,6 +11,7 @@ from gemma_operator.api.v1alpha1 import EngineName, Precision
 from gemma_operator.planning.choose import choose
 from gemma_operator.planning.fit import GpuFit, Misfit
 from gemma_operator.planning.inventory import Inventory
+from gemma_operator.planning.origin import HubOrigin
 from gemma_operator.planning.place import World
 from gemma_operator.planning.plan import Refusal
 from gemma_operator.planning.wish import Wish, wish_of
@@ -246,7 +247,9 @@ def test_a_mirror_and_an_ungated_repository_need_no_token() -> None:
         model={"precision": "BF16", "source": mirror},
         hardware={"accelerator": "nvidia-l4"},
     )
-    assert planned(wanted, settings=PlanningSettings()).weights.endpoint == "http://mirror.example"
+    origin = planned(wanted, settings=PlanningSettings()).weights.origin
+    assert isinstance(origin, HubOrigin)
+    assert origin.endpoint == "http://mirror.example"
     assert planned(spec("gemma-4-e4b-it", hardware={"accelerator": "nvidia-l4"}), settings=PlanningSettings())
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gemma_operator.planning.origin import ClaimOrigin, HubOrigin
 from gemma_operator.planning.plan import AdapterPlan, Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.settings import parse_settings
@@ -16,18 +17,14 @@ FETCHED = AdapterPlan(
     "polite",
     replace(
         HUB_WEIGHTS,
-        repository="team/polite",
-        revision=None,
-        endpoint="http://mirror:8081",
-        token_secret_name="team",
-        token_secret_key="token",
+        origin=HubOrigin("team/polite", None, "http://mirror:8081", "team", "token"),
         files=("adapter_config.json",),
         entry=".",
         size_bytes=10_000_000,
     ),
     rank=8,
 )
-MOUNTED = AdapterPlan("maths", replace(CLAIM_WEIGHTS, claim_name="tuned", claim_path="maths/last"), rank=16)
+MOUNTED = AdapterPlan("maths", replace(CLAIM_WEIGHTS, origin=ClaimOrigin("tuned", "maths/last")), rank=16)
 
 
 def rendered(plan: Plan, **fields: Any) -> dict[str, dict[str, Any]]:
@@ -120,7 +117,7 @@ def test_plan_without_adapters_renders_as_if_there_were_no_such_thing() -> None:
 
 
 def test_identity_of_what_is_fetched_knows_the_adapters_revision() -> None:
-    moved = replace(FETCHED, weights=replace(FETCHED.weights, revision=COMMIT))
+    moved = replace(FETCHED, weights=replace(FETCHED.weights, origin=HubOrigin("team/polite", COMMIT)))
     keys = {GPU_PLAN.fetched_key, with_adapters(FETCHED).fetched_key, with_adapters(moved).fetched_key}
     assert len(keys) == 3
     assert GPU_PLAN.fetched_key == GPU_PLAN.weights.key

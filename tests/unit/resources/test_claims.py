@@ -6,17 +6,19 @@ from typing import Any
 import pytest
 
 from gemma_operator.api.manifest import Manifest
+from gemma_operator.planning.origin import HubOrigin
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.revision import spec_hash
 from gemma_operator.resources.rollout import claim_of_one_node
 from gemma_operator.settings import OperatorSettings
-from support.plans import CPU_PLAN, OWNER, spec_of
+from support.plans import COMMIT, CPU_PLAN, OWNER, from_origin, spec_of
 
 SHARED = {"accessMode": "ReadWriteMany"}
-MOVED = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, revision="f" * 40))
-MIRRORED = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, endpoint="https://mirror.example"))
-OTHER_TOKEN = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, token_secret_name="other"))
+HUB = HubOrigin("google/gemma-3-270m", COMMIT)
+MOVED = from_origin(CPU_PLAN, replace(HUB, revision="f" * 40))
+MIRRORED = from_origin(CPU_PLAN, replace(HUB, endpoint="https://mirror.example"))
+OTHER_TOKEN = from_origin(CPU_PLAN, replace(HUB, token_secret_name="other"))
 
 
 def desired(plan: Plan = CPU_PLAN, name: str = OWNER.name, **cache: Any) -> tuple[Manifest, ...]:

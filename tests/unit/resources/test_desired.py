@@ -6,12 +6,13 @@ import kubernetes_validate
 import pytest
 
 from gemma_operator.api.manifest import Manifest, Owner, is_kept_for_weights, object_key, referring_uids
+from gemma_operator.planning.origin import ClaimOrigin, HubOrigin
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.layout import weights_path
 from gemma_operator.settings import OperatorSettings, parse_settings
 from gemma_serving.contract import RuntimeConfig
-from support.plans import CLAIM_WEIGHTS, CPU_PLAN, GPU_PLAN, OWNER, spec_of
+from support.plans import CLAIM_WEIGHTS, COMMIT, CPU_PLAN, GPU_PLAN, OWNER, from_origin, spec_of
 
 SETTINGS = parse_settings("")
 KUBERNETES = "1.36"
@@ -103,10 +104,13 @@ def test_runtime_json_is_what_the_pods_read() -> None:
 @pytest.mark.parametrize(
     ("plan", "path"),
     [
-        (CPU_PLAN, f"/weights/google--gemma-3-270m/{CPU_PLAN.weights.revision}/gemma-3-270m-Q4_K_M.gguf"),
-        (GPU_PLAN, f"/weights/google--gemma-3-27b-it/{GPU_PLAN.weights.revision}"),
+        (CPU_PLAN, f"/weights/google--gemma-3-270m/{COMMIT}/gemma-3-270m-Q4_K_M.gguf"),
+        (GPU_PLAN, f"/weights/google--gemma-3-27b-it/{COMMIT}"),
         (replace(CPU_PLAN, weights=CLAIM_WEIGHTS), "/weights/gemma/270m/gemma-3-270m-Q4_K_M.gguf"),
-        (replace(CPU_PLAN, weights=replace(CLAIM_WEIGHTS, claim_path=None, entry=".")), "/weights"),
+        (
+            replace(CPU_PLAN, weights=replace(CLAIM_WEIGHTS, origin=ClaimOrigin("models"), entry=".")),
+            "/weights",
+        ),
     ],
 )
 def test_the_engine_opens_what_was_put_there(plan: Plan, path: str) -> None:
@@ -143,7 +147,7 @@ def test_what_is_immutable_in_a_claim_or_a_job_changes_its_name() -> None:
             if m["kind"] in ("Job", "PersistentVolumeClaim")
         }
 
-    moved = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, revision="f" * 40))
+    moved = from_origin(CPU_PLAN, HubOrigin("google/gemma-3-270m", "f" * 40))
     assert names(CPU_PLAN, cache={}).isdisjoint(names(moved, cache={}))
     assert names(CPU_PLAN, cache={}).isdisjoint(names(CPU_PLAN, cache={"size": "9Gi"}))
     assert names(CPU_PLAN, cache={}) == names(CPU_PLAN, cache={}, replicas=7)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from gemma_operator.planning.origin import HubOrigin
 from gemma_operator.planning.plan import DrafterPlan, Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.settings import parse_settings
 from support.plans import CLAIM_WEIGHTS, GPU_PLAN, HUB_WEIGHTS, OWNER, spec_of
 
 DRAFTER = DrafterPlan(
-    replace(HUB_WEIGHTS, repository="google/drafter", revision=None, files=("*.safetensors",), entry="."), 4
+    replace(HUB_WEIGHTS, origin=HubOrigin("google/drafter"), files=("*.safetensors",), entry="."), 4
 )
 
 

@@ -20,7 +20,7 @@ from gemma_operator.resources.probes import (
     waiting_script,
 )
 from gemma_operator.settings import parse_settings
-from support.plans import CLAIM_WEIGHTS, CPU_PLAN, GPU_PLAN, OWNER, spec_of
+from support.plans import CLAIM_WEIGHTS, COMMIT, CPU_PLAN, GPU_PLAN, OWNER, from_origin, spec_of
 
 SETTINGS = parse_settings("")
 CACHE = {"cache": {}}
@@ -122,7 +122,7 @@ def test_a_pod_that_fetches_has_room_for_the_files() -> None:
 
 
 def test_serving_pods_cannot_write_a_claim_and_hold_no_token() -> None:
-    spec = pod(replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, token_secret_name="hub")), **CACHE)
+    spec = pod(from_origin(CPU_PLAN, GPU_PLAN.weights.origin), **CACHE)
     assert volumes(spec)["weights"]["persistentVolumeClaim"]["readOnly"] is True
     assert "secretKeyRef" not in str(spec)
 
@@ -135,7 +135,7 @@ def test_the_fetcher_reads_its_token_from_the_secret() -> None:
 def test_the_fetcher_is_told_what_and_where() -> None:
     assert containers(pod(GPU_PLAN))["weights"]["args"] == [
         "--repository=google/gemma-3-27b-it",
-        f"--revision={GPU_PLAN.weights.revision}",
+        f"--revision={COMMIT}",
         "--endpoint=https://huggingface.co",
         "--target=/weights",
         "--file=*.safetensors",

@@ -36,6 +36,17 @@ CLAIM: Manifest = {
         "source": {"persistentVolumeClaim": {"claimName": "models", "path": "a"}},
     },
 }
+GCS: Manifest = {**CPU, "model": {"variant": "gemma-3-270m", "source": {"gcs": {"uri": "gs://models/a"}}}}
+STORE: Manifest = {
+    "uri": "s3://models/a",
+    "endpoint": "http://store.example",
+    "credentialsSecretRef": {"name": "store"},
+}
+S3: Manifest = {**CPU, "model": {"variant": "gemma-3-270m", "source": {"s3": STORE}}}
+IMAGE: Manifest = {
+    **CPU,
+    "model": {"variant": "gemma-3-270m", "source": {"image": {"reference": "gemma:1", "path": "a"}}},
+}
 GPU: Manifest = {"model": {"variant": "gemma-3-4b-it"}, "hardware": {"accelerator": "nvidia-l4"}}
 VLLM: Manifest = {**GPU, "engine": {"name": "VLLM"}}
 DRAFTED: Manifest = {"model": {"variant": "gemma-4-e2b-it"}, "engine": {"drafter": {}}}
@@ -87,6 +98,15 @@ EDITS = [
         model__source__persistentVolumeClaim__claimName="others",
         model__source__persistentVolumeClaim__path="b",
     ),
+    *_edits(GCS, True, model__source__gcs__uri="gs://models/b"),
+    *_edits(
+        S3,
+        True,
+        model__source__s3__uri="s3://models/b",
+        model__source__s3__endpoint="http://other.example",
+        model__source__s3__credentialsSecretRef__name="other",
+    ),
+    *_edits(IMAGE, True, model__source__image__reference="gemma:2", model__source__image__path="b"),
     *_edits(GPU, True, hardware__accelerator="nvidia-a100-80gb", hardware__count=2),
     *_edits(PLAIN, True, engine__name="LlamaCpp", hardware__candidates=["cpu"]),
     *_edits(VLLM, True, engine__image="registry.example/triton:1", engine__arguments={"seed": 1}),

@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_operator.api.manifest import Manifest, Owner, object_key, referring_uids
+from gemma_operator.planning.origin import HubOrigin
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.prune import to_leave, to_prune
 from gemma_operator.resources.step import Step, next_step
 from gemma_operator.settings import parse_settings
-from support.plans import CPU_PLAN, OWNER, spec_of
+from support.plans import CPU_PLAN, OWNER, from_origin, spec_of
 
 SETTINGS = parse_settings("")
 OTHER = Owner(name="other", namespace="team-a", uid="uid-other", generation=1)
 SHARED = {"accessMode": "ReadWriteMany"}
-MOVED = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, revision="f" * 40))
+MOVED = from_origin(CPU_PLAN, HubOrigin("google/gemma-3-270m", "f" * 40))
 
 
 def desired(plan: Plan = CPU_PLAN, owner: Owner = OWNER, **fields: Any) -> tuple[Manifest, ...]:

@@ -7,6 +7,7 @@ import pytest
 from gemma_operator.api.manifest import CLAIM_ANNOTATION, Manifest
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import ConditionStatus, WeightsStatus
+from gemma_operator.planning.origin import BucketOrigin, HubOrigin, ImageOrigin
 from gemma_operator.planning.plan import AdapterPlan, Plan
 from gemma_operator.status.observed import observe
 from gemma_operator.status.verdict import Verdict
@@ -29,7 +30,7 @@ from support.children import (
     waiting,
     warning,
 )
-from support.plans import CLAIM_WEIGHTS, COMMIT, CPU_PLAN, OWNER, spec_of
+from support.plans import CLAIM_WEIGHTS, COMMIT, CPU_PLAN, OWNER, from_origin, spec_of
 
 COMPLETE = condition("Complete", "True")
 TOKEN = json.dumps({"reason": "TokenRequired", "message": "google/gemma-3-270m is gated: a token is needed"})
@@ -68,7 +69,7 @@ def test_a_job_that_has_succeeded() -> None:
 
 
 def test_a_job_for_other_weights_does_not_count() -> None:
-    plan = replace(CPU_PLAN, weights=replace(CPU_PLAN.weights, revision="f" * 40))
+    plan = from_origin(CPU_PLAN, HubOrigin("google/gemma-3-270m", "f" * 40))
     answer = weights_verdict(spec_of(cache={}), plan, observe(OWNER, [job(conditions=[COMPLETE])]), NOW)
     assert answer.status is ConditionStatus.FALSE
 
@@ -220,7 +221,7 @@ def test_times_are_compared_as_times() -> None:
 
 ADAPTED = replace(
     CPU_PLAN,
-    adapters=(AdapterPlan("polite", replace(CPU_PLAN.weights, repository="team/polite"), 16),),
+    adapters=(AdapterPlan("polite", replace(CPU_PLAN.weights, origin=HubOrigin("team/polite", COMMIT)), 16),),
 )
 
 
@@ -247,3 +248,29 @@ def test_fetch_is_over_when_the_model_and_its_adapters_are_there() -> None:
     assert "google/gemma-3-270m" in whole.message
     assert "adapter polite" in whole.message
     assert status.bytes_done == 253113024
+
+
+BUCKET = BucketOrigin("gs://models/270m")
+LISTED = "a" * 40
+
+
+def fetched_from_the_bucket() -> list[Manifest]:
+    word = json.dumps({**json.loads(DONE), "revision": LISTED})
+    return [deployment(), replica_set(), pod("assistant-new-0", init=[ended("weights", 0, word)])]
+
+
+def test_a_bucket_is_named_by_its_uri_and_its_revision_is_what_the_fetch_found() -> None:
+    plan, children = from_origin(CPU_PLAN, BUCKET), fetched_from_the_bucket()
+    answer = weights_verdict(spec_of(), plan, observe(OWNER, children), NOW)
+    assert answer.message == "every pod fetches its own copy of gs://models/270m"
+    said = weights_status(plan, observe(OWNER, children), None)
+    assert (said.source, said.revision) == ("gs://models/270m", LISTED)
+
+
+def test_an_image_is_used_as_it_is_and_its_digest_is_its_revision() -> None:
+    digest = f"sha256:{'0' * 64}"
+    plan = from_origin(CPU_PLAN, ImageOrigin(f"registry.example/gemma@{digest}"))
+    answer = weights_verdict(spec_of(), plan, observe(OWNER, []), NOW)
+    assert answer.status is ConditionStatus.TRUE
+    assert answer.message == f"image registry.example/gemma@{digest} is used as it is; nothing is fetched"
+    assert weights_status(plan, observe(OWNER, []), None).revision == digest

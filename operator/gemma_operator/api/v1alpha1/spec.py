@@ -14,12 +14,10 @@ from gemma_operator.api.v1alpha1.placement import LabelValue, PodOptions, PodTol
 from gemma_operator.api.v1alpha1.rollout import RolloutSpec
 from gemma_operator.api.v1alpha1.safety import SafetySpec
 from gemma_operator.api.v1alpha1.scaling import ScalingSpec
+from gemma_operator.api.v1alpha1.source import ModelSource
 
 _Model = TypeVar("_Model", bound=ApiModel)
 
-_REVISION_CLIMBS = "revision names a branch, a tag or a commit: it cannot hold '..'"
-_PATH_CLIMBS = "path lies within the claim: it cannot hold '..'"
-_ONE_SOURCE = "exactly one of huggingFace and persistentVolumeClaim must be set"
 _CPU_COUNT = "count is the number of accelerators: leave it out with accelerator cpu"
 _TWO_CHOICES = "accelerator names one and candidates several: leave one of the two out"
 _CLASS_CHOOSES = "computeClass chooses the nodes: leave nodeSelector and spot out"
@@ -29,7 +27,7 @@ _SCALED = "scaling decides on the number of replicas: leave replicas out"
 _WHOSE_IMAGE = "image holds one engine: set engine.name to it"
 _WHOSE_ARGUMENTS = "arguments are those of one engine: set engine.name to it"
 _ONE_DRAFTER = "drafter and arguments.speculative_config both draft: leave one of the two out"
-_NEEDLESS_CACHE = "weights that already lie in a claim need no cache: leave cache out"
+_NEEDLESS_CACHE = "weights that already lie in a claim or an image need no cache: leave cache out"
 
 
 def _check(model: _Model, is_met: bool, message: str) -> _Model:
@@ -83,76 +81,6 @@ class Retention(StrEnum):
 
     DELETE = "Delete"
     RETAIN = "Retain"
-
-
-class SecretKeyRef(ApiModel):
-    """One key of a Secret in the resource's own namespace."""
-
-    name: DnsName
-    """Name of the Secret."""
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field(default="token")
-    """Key within the Secret."""
-
-
-class HuggingFaceSource(ApiModel):
-    """Weights from a Hugging Face repository or a mirror that speaks its protocol."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(("!has(self.revision) || !self.revision.contains('..')", _REVISION_CLIMBS))
-    )
-
-    repository: Annotated[str, StringConstraints(max_length=200, pattern=r"^[\w.-]+/[\w.-]+$")]
-    """Repository as `owner/name`."""
-    revision: (
-        Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None
-    ) = Field(default=None)
-    """Branch, tag or commit. Default: the revision pinned in the catalogue, or `main`."""
-    endpoint: Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://")] | None = Field(
-        default=None
-    )
-    """URL of a mirror. Default: the operator's setting."""
-    token_secret_ref: SecretKeyRef | None = Field(default=None)
-    """Secret with the access token that gated repositories require."""
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> Self:
-        return _check(self, ".." not in (self.revision or ""), _REVISION_CLIMBS)
-
-
-class PersistentVolumeClaimSource(ApiModel):
-    """Weights that already lie in a claim of the same namespace; nothing is fetched."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(("!has(self.path) || !self.path.contains('..')", _PATH_CLIMBS))
-    )
-
-    claim_name: DnsName
-    """Name of the claim. It is mounted read-only."""
-    path: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^/].*$")] | None = Field(default=None)
-    """Folder or file within the claim, relative. Default: its root."""
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> Self:
-        return _check(self, ".." not in (self.path or ""), _PATH_CLIMBS)
-
-
-class ModelSource(ApiModel):
-    """Where the weights come from: exactly one of the fields."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(("has(self.huggingFace) != has(self.persistentVolumeClaim)", _ONE_SOURCE))
-    )
-
-    hugging_face: HuggingFaceSource | None = Field(default=None)
-    """A Hugging Face repository."""
-    persistent_volume_claim: PersistentVolumeClaimSource | None = Field(default=None)
-    """An existing claim."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        return _check(
-            self, (self.hugging_face is None) != (self.persistent_volume_claim is None), _ONE_SOURCE
-        )
 
 
 class AdapterSpec(ApiModel):
@@ -338,7 +266,7 @@ class GemmaDeploymentSpec(ApiModel):
         json_schema_extra=cel(
             (
                 "!has(self.cache) || !has(self.model.source)"
-                " || !has(self.model.source.persistentVolumeClaim)",
+                " || (!has(self.model.source.persistentVolumeClaim) && !has(self.model.source.image))",
                 _NEEDLESS_CACHE,
             ),
             # replicas has a stored default of 1, so it is always there.
@@ -378,8 +306,8 @@ class GemmaDeploymentSpec(ApiModel):
     @model_validator(mode="after")
     def _caches_what_is_fetched(self) -> Self:
         source = self.model.source
-        is_in_claim = source is not None and source.persistent_volume_claim is not None
-        return _check(self, self.cache is None or not is_in_claim, _NEEDLESS_CACHE)
+        is_there = source is not None and (source.persistent_volume_claim or source.image) is not None
+        return _check(self, self.cache is None or not is_there, _NEEDLESS_CACHE)
 
     @model_validator(mode="after")
     def _counts_replicas_once(self) -> Self:
