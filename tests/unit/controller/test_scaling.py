@@ -77,7 +77,7 @@ async def test_on_off_and_on_again_never_passes_through_one(watched: Watched) ->
 
 
 async def test_an_autoscaler_comes_with_its_deployment_and_not_before(watched: Watched) -> None:
-    await watched.applies({**SCALED, "cache": {}})
+    await watched.applies({**SCALED, "cache": {"accessMode": "ReadWriteMany"}})
     assert DEPLOYMENT not in watched.api.objects, "it waits for its weights"
     assert HPA not in watched.api.objects
     (job,) = [found for name, found in watched.children().items() if name.startswith("Job/")]
