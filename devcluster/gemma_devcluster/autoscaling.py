@@ -42,7 +42,7 @@ PROMETHEUS_NAMESPACE = "monitoring"
 PROMETHEUS_URL = f"http://prometheus.{PROMETHEUS_NAMESPACE}.svc:9090"
 SCRAPE_INTERVAL = "5s"
 POD_META = "__meta_kubernetes_pod"
-CPU_REQUEST = "20m"
+CPU_REQUEST = "100m"
 """Of each pod: the node has few cores, and the endpoints are to have them."""
 PROBE = {"periodSeconds": 2, "failureThreshold": 30, "timeoutSeconds": 5}
 PATIENCE = {"timeoutSeconds": 10, "failureThreshold": 12}

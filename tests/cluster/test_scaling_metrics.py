@@ -124,4 +124,6 @@ def test_a_series_that_lost_its_label_is_shown_whatever_it_is_called_now(server:
 def test_a_server_that_is_down_is_an_error_and_no_number() -> None:
     reading = read("http://127.0.0.1:9", sources("assistant").sources[0])
     assert reading.value is None
-    assert reading.error
+    assert reading.error is not None
+    assert reading.error.startswith("cannot connect")
+    assert "ssl" not in reading.error

@@ -105,4 +105,6 @@ def _written(labels: Labels) -> str:
 
 
 def _worded(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect ({error.os_error})"  # its own words speak of TLS where there is none
     return f"no answer within {TIMEOUT_SECONDS:g} s" if isinstance(error, TimeoutError) else str(error)
