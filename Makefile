@@ -31,7 +31,7 @@ demo-down: venv ## Remove everything that `make demo` started
 
 FAULT_PLANS ?= 300
 
-.PHONY: test test-unit test-cluster test-faults test-vllm test-vllm-sample check
+.PHONY: test test-unit test-cluster test-autoscaling test-faults test-vllm test-vllm-sample check
 test: check test-vllm-sample test-cluster ## Everything that proves the project
 
 test-unit: venv ## Tests that need no cluster and no Triton
@@ -42,7 +42,10 @@ INOTIFY := $(shell cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null || ec
 CLUSTER_WORKERS ?= $(shell [ $(INOTIFY) -ge 256 ] && echo 4 || echo 3)
 
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
-	$(BIN)/pytest -q -n $(CLUSTER_WORKERS) --dist loadscope -m "cluster or triton"
+	$(BIN)/pytest -q -n $(CLUSTER_WORKERS) --dist loadscope -m "(cluster or triton) and not autoscaling"
+
+test-autoscaling: venv ## Replicas through a real KEDA and Prometheus, up, down and to zero; builds KEDA
+	$(BIN)/pytest -q -rP -m autoscaling tests/cluster/test_autoscaling.py
 
 test-faults: venv ## 300 seeded plans of faults between operator and API server, and kills at every write
 	FAULT_PLANS=$(FAULT_PLANS) $(BIN)/pytest -q tests/faults/test_faults.py
