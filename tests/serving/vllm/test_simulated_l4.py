@@ -5,6 +5,7 @@ the accelerator. vLLM is its build for CPUs, so the image is another one, and it
 claim with the model. Everything else of the pod is what a GPU would get, to which the first test holds it.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.images.commands import Buildah
 from gemma_devcluster.images.recipes import REGISTRY
 from gemma_devcluster.installation import Helm
+from gemma_operator.__main__ import main
 from gemma_operator.cli.render import render
 from gemma_operator.settings import OperatorSettings
 from support.vllm_runtime import gemma_270m_folder, vllm_python
@@ -32,6 +34,8 @@ CLAIM = "vllm"
 IMAGE = f"{REGISTRY}/triton-vllm-cpu:test"
 READY_SECONDS = 600
 """vLLM starts in half a minute on two idle cores, and five times slower on busy ones."""
+SIMULATED = {"KV cache, tokens", "tokens per second"}
+"""Figures of an L4 that a CPU does not have; how long it takes to start is its own as well."""
 
 
 def spec(**engine: Any) -> dict[str, Any]:
@@ -164,3 +168,17 @@ def test_it_runs_where_the_accelerator_is_said_to_be_and_answers(endpoint: Endpo
     plan = endpoint.manifest()["status"]["plan"]
     assert (plan["engine"], plan["accelerator"], plan["count"]) == ("VLLM", "nvidia-l4", 1)
     assert CONTINUATION in endpoint.complete()
+
+
+def test_one_command_finds_every_promise_kept_but_an_l4s_figures(
+    cluster: Cluster,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig()))
+    main(["verify-gpu", endpoint.name, "--namespace", NAMESPACE, "--drain", "--output", "json"])
+    proof = json.loads(capsys.readouterr().out)
+    unmet = {row["name"]: row for row in proof["rows"] if not row["is_met"] and row["name"] not in SIMULATED}
+    assert [row for name, row in unmet.items() if not name.startswith("start, ")] == []
+    assert {"cancelling", "drain", "streaming", "stop tokens"} <= {row["name"] for row in proof["rows"]}
