@@ -1,4 +1,4 @@
-"""Google Cloud Storage through its JSON API: three requests, for which Google's client would be 25 MB.
+"""Google Cloud Storage through its JSON API: three requests, for which Google's client would be 28 MB.
 
 Objects are read under the generation that was listed, so that a replaced one is an error and never a mixture.
 """
