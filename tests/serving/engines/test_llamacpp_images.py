@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from gemma_serving.contract import MediaConfig
 from gemma_serving.engines.llamacpp import LlamaCppEngine
 from support.generating import ask, request
 from support.gguf_file import IMAGE_TOKENS, write_projector
@@ -44,6 +45,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Llam
         max_concurrent_requests=2,
         modalities=["text", "image"],
         engine_arguments={"mmproj": str(projector)},
+        media=MediaConfig(max_items=100),
     )
     engine = LlamaCppEngine()
     await engine.load(config)
