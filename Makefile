@@ -37,12 +37,8 @@ test: check test-vllm-sample test-cluster ## Everything that proves the project
 test-unit: venv ## Tests that need no cluster and no Triton
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not cluster and not triton and not vllm"
 
-# Up to seven clusters are up at once with four workers, and the kernel's default suffices for four.
-INOTIFY := $(shell cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null || echo 0)
-CLUSTER_WORKERS ?= $(shell [ $(INOTIFY) -ge 256 ] && echo 4 || echo 3)
-
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
-	$(BIN)/pytest -q -n $(CLUSTER_WORKERS) --dist loadscope -m "(cluster or triton) and not autoscaling"
+	$(BIN)/pytest -q -n 3 --dist loadscope -m "(cluster or triton) and not autoscaling"
 
 test-autoscaling: venv ## Replicas through a real KEDA and Prometheus, up, down and to zero; builds KEDA
 	$(BIN)/pytest -q -rP -m autoscaling tests/cluster/test_autoscaling.py
