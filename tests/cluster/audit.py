@@ -38,11 +38,13 @@ class Audit:
         return Counter({key: n for key, n in self.requests().items() if key[0] in WRITES})
 
     def gets(self) -> Counter[tuple[str, str]]:
-        """Reads of objects; discovery (`/apis`, …), which kopf does as it starts, names no resource."""
+        """Reads of objects. Discovery (`/apis`, …), which kopf does as it starts, names no resource; a log is
+        read at most every ten seconds, and only while that pod fetches.
+        """
         return Counter(
             {
                 (verb, resource): n
                 for (verb, resource), n in self.requests().items()
-                if verb == "get" and resource
+                if verb == "get" and resource not in ("", "pods/log")
             }
         )

@@ -145,7 +145,9 @@ def test_one_command_verifies_the_running_endpoint_and_its_drain(
     [pod] = door.pods()
     target = [door.name, "--namespace", NAMESPACE, "--key-file", str(key_file)]
     main(["verify-gpu", *target, "--drain", "--output", "json"])
-    proof = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert printed.out, printed.err
+    proof = json.loads(printed.out)
     rows = {row["name"]: row for row in proof["rows"]}
     assert proof["report"]["pods"] == [pod["metadata"]["name"]]
     timed = {name for name in rows if name.startswith("start, ")} | {"tokens per second"}

@@ -52,9 +52,10 @@ def test_planted_secrets_are_found_nowhere_but_in_secrets(installed: Installed, 
     secret(endpoint, "hub", "token", TOKEN)
     secret(endpoint, "rejected", "token", REJECTED_TOKEN)
     secret(endpoint, "keys", "team-a", KEY)
-    endpoint.apply(spec(model=gated("hub"), access={"apiKeysSecretRef": {"name": "keys"}}))
+    # First: its Job asks for a quarter of a core, and the other takes what is left of a small node.
     denied.apply(spec(model=gated("rejected"), cache={}))
     denied.wait_reason("WeightsReady", "AccessDenied")
+    endpoint.apply(spec(model=gated("hub"), access={"apiKeysSecretRef": {"name": "keys"}}))
     endpoint.wait("Ready")
     assert ask(endpoint, KEY) == 200
     assert ask(endpoint, WRONG_KEY) == 401
