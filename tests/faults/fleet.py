@@ -115,6 +115,22 @@ class Fleet:
                 )
         return states
 
+    async def seen(self, name: str) -> str:
+        """What its Deployment and pods say themselves, for a report of a failure."""
+        objects = ("get", "deployments,replicasets,pods", "-n", self.namespace, "-l", f"{OWNER_LABEL}={name}")
+        items = json.loads(self._cluster.kubectl.run(*objects, "-o", "json"))["items"]
+        kept = [
+            {
+                "kind": item["kind"],
+                "metadata": {key: item["metadata"].get(key) for key in ("name", "generation", "annotations")},
+                "replicas": item["spec"].get("replicas"),
+                "strategy": item["spec"].get("strategy"),
+                "status": item.get("status"),
+            }
+            for item in items
+        ]
+        return json.dumps(kept)
+
     async def until(self, is_so: Callable[[dict[str, State]], bool]) -> dict[str, State]:
         """Wait for the states to be so; returns them in any case."""
         deadline = time.monotonic() + END_SECONDS

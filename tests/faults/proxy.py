@@ -185,6 +185,9 @@ class FaultProxy:
                 case WatchFault.GONE_AFTER_DROPPED:
                     is_deaf = True
                 case WatchFault.LATE:
+                    await response.write(
+                        late
+                    )  # One at a time: an event that is held for good would be a lie.
                     late = line
                 case _:
                     await response.write(line + (earlier if fault is WatchFault.STALE else b"") + late)

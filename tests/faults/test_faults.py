@@ -86,7 +86,8 @@ async def compare_and_delete(fleet: Fleet, names: list[str], wanted: State) -> N
     """All must have come to the reference's end, and deleting must leave nothing."""
     states = await fleet.until(lambda found: all(found.get(name) == wanted for name in names))
     for name in names:
-        assert differences(states.get(name, {}), wanted) == {}, f"{name} under {fleet.proxy.happened}"
+        found = differences(states.get(name, {}), wanted)
+        assert found == {}, f"{name} under {fleet.proxy.happened}: {await fleet.seen(name)}"
     for name in names:
         await fleet.delete(name)
     assert await fleet.until(lambda found: not found) == {}
