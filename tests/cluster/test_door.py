@@ -6,6 +6,9 @@ pod.
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,6 @@ import pytest
 from cluster.conftest import Installed, until
 from cluster.endpoint import CONTINUATION, PROMPT, Endpoint, spec
 from gemma_devcluster import installation
-from gemma_operator.__main__ import main
 
 NAMESPACE = "door"
 KEYS = "tiny-keys"
@@ -128,12 +130,15 @@ def test_keys_change_in_place(installed: Installed, door: Endpoint) -> None:
     assert [door.restarts(name, container) for container in ("gateway", "triton")] == [0, 0]
 
 
+def verify(installed: Installed, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as its user starts it: the client reads KUBECONFIG when it is imported."""
+    command = [sys.executable, "-m", "gemma_operator", "verify-gpu", *arguments, "--namespace", NAMESPACE]
+    environment = {**os.environ, "KUBECONFIG": str(installed.cluster.kubeconfig())}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_one_command_verifies_the_running_endpoint_and_its_drain(
-    installed: Installed,
-    door: Endpoint,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    installed: Installed, door: Endpoint, tmp_path: Path
 ) -> None:
     """The real API server between: cache, start and every promise of the pod, one that is on its way out too.
 
@@ -141,13 +146,10 @@ def test_one_command_verifies_the_running_endpoint_and_its_drain(
     """
     key_file = tmp_path / "key"
     key_file.write_text(f"{KEY}\n")
-    monkeypatch.setenv("KUBECONFIG", str(installed.cluster.kubeconfig()))
     [pod] = door.pods()
-    target = [door.name, "--namespace", NAMESPACE, "--key-file", str(key_file)]
-    main(["verify-gpu", *target, "--drain", "--output", "json"])
-    printed = capsys.readouterr()
-    assert printed.out, printed.err
-    proof = json.loads(printed.out)
+    printed = verify(installed, door.name, "--key-file", str(key_file), "--drain", "--output", "json")
+    assert printed.stdout, printed.stderr
+    proof = json.loads(printed.stdout)
     rows = {row["name"]: row for row in proof["rows"]}
     assert proof["report"]["pods"] == [pod["metadata"]["name"]]
     timed = {name for name in rows if name.startswith("start, ")} | {"tokens per second"}
@@ -156,5 +158,6 @@ def test_one_command_verifies_the_running_endpoint_and_its_drain(
     } == {}
     promises = {"ready", "streaming", "structured output", "stop strings", "stop tokens", "log probabilities"}
     assert promises | {"plan", "cancelling", "KV cache, tokens", "drain"} <= rows.keys()
-    assert main(["verify-gpu", "nobody", "--namespace", NAMESPACE]) == 2
-    assert "no GemmaDeployment nobody" in capsys.readouterr().err
+    unknown = verify(installed, "nobody")
+    assert unknown.returncode == 2
+    assert "no GemmaDeployment nobody" in unknown.stderr
