@@ -16,6 +16,7 @@ import yaml
 
 from gemma_devcluster import builder, images
 from gemma_devcluster.images.recipes import project_version
+from gemma_packaging.agreement import IMAGE_VALUES, disagreements_of_files
 from gemma_packaging.licences import SHIPPED
 
 CRD = "crds/serving.gemma-operator.dev_gemmadeployments.yaml"
@@ -48,7 +49,9 @@ def release(root: Path, target: Path, *, base: str | None = None, images: bool =
         write_sbom(root, root / "requirements" / file, target / f"{image}.cdx.json")
     built = _images(target, base) if images else {}
     if built:
-        (target / "image-values.yaml").write_text(image_values(built))
+        (target / IMAGE_VALUES).write_text(image_values(built))
+    if problems := disagreements_of_files(target, version):
+        raise ReleaseError("; ".join(problems))
     (target / "provenance.json").write_text(json.dumps(provenance(root, version, built), indent=2) + "\n")
     (target / "SHA256SUMS").write_text(checksums(target))
     return "\n".join(
