@@ -79,7 +79,8 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
         readable, owner.generation, outcome, observed, resource.get("status", {}), clock()
     )
     await say(owner, resource, following, cluster, clock)
-    soon = look_again_seconds(arrangement, None if settled is None else settled.look_again_seconds)
+    otherwise = None if settled is None else settled.look_again_seconds
+    soon = look_again_seconds(arrangement, basis.prover.lasts_seconds(key), otherwise)
     if fetch is not None:
         soon = PROGRESS_SECONDS if soon is None else min(soon, PROGRESS_SECONDS)
     return Picture(owner, readable, plan, observed, following, soon)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,10 +21,12 @@ from gemma_operator.resources.autoscaling import (
 )
 from gemma_operator.resources.step import Step
 from gemma_operator.settings import OperatorSettings, ScalingSettings
-from gemma_operator.status.scaling import Reading, ScalingState
+from gemma_operator.status.scaling import GRACE_SECONDS, Reading, ScalingState, is_failing
 
 PROOF_SECONDS = 20.0
 """Between two looks at the metric source, per endpoint: a fault is told of within a minute."""
+RETRY_SECONDS = 5.0
+"""The same after a look that failed: within GRACE_SECONDS there are four."""
 AUTOSCALERS = (SCALED_OBJECT.name, HORIZONTAL_POD_AUTOSCALER.name)
 
 
@@ -39,7 +41,9 @@ class _Proof:
 class Prover:
     """Asks metric sources, and remembers for PROOF_SECONDS what they said."""
 
+    clock: Callable[[], float] = time.monotonic
     _proofs: dict[ObjectKey, _Proof] = field(default_factory=dict)
+    _failing_since: dict[ObjectKey, float] = field(default_factory=dict)
 
     async def readings(
         self, key: ObjectKey, arrangement: Arrangement, settings: ScalingSettings
@@ -51,17 +55,32 @@ class Prover:
         asked = arrangement.sources.sources
         if arrangement.choice.backend is Backend.KEDA_FRONT_DOOR:
             asked = tuple(each for each in asked if each.name in ("running", "waiting"))
-        queries, now = tuple(each.query for each in asked), time.monotonic()
+        queries, now = tuple(each.query for each in asked), self.clock()
         known = self._proofs.get(key)
-        if known is not None and known.queries == queries and now - known.at < PROOF_SECONDS:
+        if known is not None and known.queries == queries and now - known.at < self.lasts_seconds(key):
             return known.readings
         readings = tuple(await asyncio.gather(*(source.read(each) for each in asked)))
         self._proofs[key] = _Proof(now, queries, readings)
         return readings
 
+    def failing_seconds(self, key: ObjectKey, fails: bool) -> float:
+        """For how long it has failed, told each time whether it does."""
+        if not fails:
+            self._failing_since.pop(key, None)
+            return 0.0
+        now = self.clock()
+        return now - self._failing_since.setdefault(key, now)
+
+    def lasts_seconds(self, key: ObjectKey) -> float:
+        """Until the next look: soon, while what fails may still be one slow answer."""
+        since = self._failing_since.get(key)
+        is_fresh = since is not None and self.clock() - since < GRACE_SECONDS
+        return RETRY_SECONDS if is_fresh else PROOF_SECONDS
+
     def forget(self, key: ObjectKey) -> None:
         """The endpoint is gone, or no longer scaled."""
         self._proofs.pop(key, None)
+        self._failing_since.pop(key, None)
 
 
 def _source(arrangement: Arrangement, settings: ScalingSettings) -> MetricSource | None:
@@ -91,6 +110,7 @@ async def prove(
     """What the verdict ScalingActive rests on."""
     backend = arrangement.choice.backend
     readings = await prover.readings(key, arrangement, settings)
+    autoscalers = tuple(_autoscalers(cluster.children(key)))
     place = (
         f"the front door at {settings.front_door_url}"
         if backend is Backend.KEDA_FRONT_DOOR
@@ -105,15 +125,18 @@ async def prove(
         most=arrangement.bounds.most,
         may_be_zero=arrangement.bounds.least == 0,
         readings=readings,
-        autoscalers=tuple(_autoscalers(cluster.children(key))),
+        autoscalers=autoscalers,
+        failing_seconds=prover.failing_seconds(key, is_failing(readings, autoscalers)),
     )
 
 
-def look_again_seconds(arrangement: Arrangement | None, otherwise: float | None) -> float | None:
+def look_again_seconds(
+    arrangement: Arrangement | None, proof_seconds: float, otherwise: float | None
+) -> float | None:
     """Proofs grow old, and schedules begin."""
     if arrangement is None:
         return otherwise
-    times = (PROOF_SECONDS, arrangement.bounds.changes_in_seconds, otherwise)
+    times = (proof_seconds, arrangement.bounds.changes_in_seconds, otherwise)
     return max(1.0, min(each for each in times if each is not None))
 
 

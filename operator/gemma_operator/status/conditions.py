@@ -172,19 +172,18 @@ def _scaling(
 ) -> dict[ConditionType, Verdict]:
     """Where replicas are a fixed number there is no such condition; a refused edit leaves it as it was."""
     deployment = observed.deployment
+    said = next((c for c in before.conditions if c.type == ConditionType.SCALING_ACTIVE), None)
+    reason = reason_named(said.reason) if said is not None else None
+    stood = None if said is None or reason is None else Verdict(said.status, reason, said.message)
     if observed.scaling is not None and deployment is not None:
         times = [pod.ready_since for pod in observed.pods if pod.ready_since is not None]
         troubles = (pod.trouble for pod in observed.pods if pod.trouble is not None)
         unplaced = next((t.message for t in troubles if t.reason is Reason.UNSCHEDULABLE), None)
         fleet = Fleet(deployment.desired, deployment.ready, min(times, default=None), unplaced)
-        return {ConditionType.SCALING_ACTIVE: scaling_verdict(observed.scaling, fleet, now)}
+        return {ConditionType.SCALING_ACTIVE: scaling_verdict(observed.scaling, fleet, now, stood)}
     if observed.scaling is not None or (spec is not None and (spec.scaling is None or spec.suspend)):
         return {}
-    stood = next((c for c in before.conditions if c.type == ConditionType.SCALING_ACTIVE), None)
-    reason = reason_named(stood.reason) if stood is not None else None
-    if stood is None or reason is None:
-        return {}
-    return {ConditionType.SCALING_ACTIVE: Verdict(stood.status, reason, stood.message)}
+    return {} if stood is None else {ConditionType.SCALING_ACTIVE: stood}
 
 
 def _roll_up(verdicts: dict[ConditionType, Verdict]) -> Verdict:

@@ -14,6 +14,8 @@ FIRST_SCRAPE_SECONDS = 60
 """A pod that has been ready for less may not have been scraped yet."""
 ACT_SECONDS = 45
 """A running autoscaler writes the status of a new object within seconds; KEDA reads every 15 s."""
+GRACE_SECONDS = 20.0
+"""A failure that lasts has to be told, one slow answer has not: KEDA and the HPA look again after 15 s."""
 
 _NO_API = ("no external metrics api", "no custom metrics api", "could not find the requested resource")
 _NO_SERVER = (
@@ -60,6 +62,8 @@ class ScalingState:
     readings: tuple[Reading, ...] = ()
     autoscalers: tuple[Manifest, ...] = ()
     """ScaledObject and HPA, as they are in the cluster."""
+    failing_seconds: float = GRACE_SECONDS
+    """For how long the source has failed to answer, or an autoscaler to read its metrics, without a break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,18 @@ class Fleet:
     """Why a pod has no place, in the scheduler's words."""
 
 
-def scaling_verdict(state: ScalingState, fleet: Fleet, now: str) -> Verdict:
-    """From the arrangement to the metric to the autoscaler to its effect: the first that fails speaks."""
+def is_failing(readings: Sequence[Reading], autoscalers: Sequence[Manifest]) -> bool:
+    """Whether the source did not answer, or an autoscaler says that it cannot read its metrics."""
+    return any(reading.error is not None for reading in readings) or any(
+        _trouble(scaler) is not None for scaler in autoscalers
+    )
+
+
+def scaling_verdict(state: ScalingState, fleet: Fleet, now: str, stood: Verdict | None = None) -> Verdict:
+    """From the arrangement to the metric to the autoscaler to its effect: the first that fails speaks.
+
+    What `stood` until now stays while a failure may still be a single slow answer.
+    """
     if not state.is_arranged:
         return Verdict.false(Reason.ADAPTER_MISSING, state.sentence)
     is_measurable = _is_measurable(fleet, now)
@@ -83,6 +97,11 @@ def scaling_verdict(state: ScalingState, fleet: Fleet, now: str) -> Verdict:
         return Verdict.unknown(
             Reason.WAITING, f"{state.sentence}. No pod has been ready long enough to measure"
         )
+    if state.failing_seconds < GRACE_SECONDS and is_failing(state.readings, state.autoscalers):
+        unsure = (
+            f"{state.sentence}. {state.place} or the autoscaler's reading of it failed, and is tried again"
+        )
+        return stood or Verdict.unknown(Reason.WAITING, unsure)
     # With pods that ought to have been scraped, no series is no 0.
     readings = [replace(r, value=None) if r.is_assumed and is_measurable else r for r in state.readings]
     failed = next((verdict for reading in readings if (verdict := _doubt(reading, state))), None)
@@ -139,23 +158,22 @@ def _reported(state: ScalingState, now: str) -> Verdict | None:
     if not state.autoscalers:
         return Verdict.unknown(Reason.WAITING, f"{state.sentence}. Its object is yet to be made")
     for scaler in state.autoscalers:
-        conditions = (scaler.get("status") or {}).get("conditions") or ()
         name = f"{scaler['kind']} {scaler['metadata']['name']}"
-        if not conditions:
+        if not _told(scaler):
             if _seconds(scaler["metadata"].get("creationTimestamp", now), now) < ACT_SECONDS:
                 return Verdict.unknown(Reason.WAITING, f"{state.sentence}. Nothing has acted on {name} yet")
             return Verdict.false(
                 Reason.ADAPTER_MISSING, f"nothing acts on {name}: is its controller installed and running?"
             )
-        trouble = _trouble(scaler["kind"], conditions)
+        trouble = _trouble(scaler)
         if trouble is not None:
             return Verdict.false(_reason_of(trouble), f"{state.sentence}. {name} reports: {trouble}")
     return None
 
 
-def _trouble(kind: str, conditions: Sequence[Manifest]) -> str | None:
-    by_type = {condition["type"]: condition for condition in conditions}
-    if kind == "ScaledObject":
+def _trouble(scaler: Manifest) -> str | None:
+    by_type = {condition["type"]: condition for condition in _told(scaler)}
+    if scaler["kind"] == "ScaledObject":
         ready, fallback = by_type.get("Ready", {}), by_type.get("Fallback", {})
         if fallback.get("status") == "True":
             told = fallback.get("message", "")
@@ -163,9 +181,30 @@ def _trouble(kind: str, conditions: Sequence[Manifest]) -> str | None:
         return str(ready.get("message", "")) or "not ready" if ready.get("status") == "False" else None
     active = by_type.get("ScalingActive", {})
     # Disabled is what an HPA is at zero replicas: KEDA brings the first one.
-    if active.get("status") != "False" or active.get("reason") == "ScalingDisabled":
+    if active.get("status") == "False" and active.get("reason") != "ScalingDisabled":
+        return f"{active.get('reason')}: {active.get('message')}"
+    return _unread(scaler) if active.get("status") == "True" else None
+
+
+def _unread(scaler: Manifest) -> str | None:
+    """An HPA that reads one of its metrics calls itself active; those that it cannot read have to be told."""
+    wanted = _pods_metrics((scaler.get("spec") or {}).get("metrics"))
+    read = _pods_metrics(scaler["status"].get("currentMetrics"))
+    lacking = [name for name in wanted if name not in read]
+    if not lacking:
         return None
-    return f"{active.get('reason')}: {active.get('message')}"
+    return (
+        f"it cannot read {', '.join(lacking)}: the metrics API does not have it; it follows {', '.join(read)}"
+    )
+
+
+def _pods_metrics(metrics: Sequence[Manifest] | None) -> list[str]:
+    """Names, in order; the status of a metric that cannot be read is empty."""
+    return [each["pods"]["metric"]["name"] for each in metrics or () if "pods" in each]
+
+
+def _told(scaler: Manifest) -> Sequence[Manifest]:
+    return (scaler.get("status") or {}).get("conditions") or ()
 
 
 def _reason_of(trouble: str) -> Reason:
@@ -180,7 +219,7 @@ def _wants_more(autoscalers: Sequence[Manifest]) -> bool:
         and condition["status"] == "True"
         and condition.get("reason") == "TooManyReplicas"
         for scaler in autoscalers
-        for condition in (scaler.get("status") or {}).get("conditions") or ()
+        for condition in _told(scaler)
     )
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from gemma_operator.api.manifest import Manifest
-from gemma_operator.status.scaling import Fleet, Reading, ScalingState, scaling_verdict
+from gemma_operator.api.reasons import Reason
+from gemma_operator.status.scaling import GRACE_SECONDS, Fleet, Reading, ScalingState, scaling_verdict
+from gemma_operator.status.verdict import Verdict
 
 NOW = "2026-11-25T10:00:00Z"
 QUERY = 'sum(gemma_requests_waiting{namespace="team-a",model="assistant"})'
@@ -98,6 +100,45 @@ def test_a_scaler_that_contradicts_the_source_is_believed(message: str, reason: 
     status, found, text = told(autoscalers=(READY, hpa_failing(message)))
     assert (status, found) == ("False", reason)
     assert message in text
+
+
+def followed(name: str) -> Manifest:
+    return {"type": "Pods", "pods": {"metric": {"name": name}}}
+
+
+def test_an_hpa_that_reads_one_of_two_metrics_is_not_active_whatever_it_says() -> None:
+    names = ("gemma_requests_waiting", "gemma_requests_running")
+    wanted = [followed(name) for name in names]
+    partial = {**SCALING, "spec": {"metrics": wanted}}
+    partial["status"] = {**SCALING["status"], "currentMetrics": [{"type": ""}, wanted[1]]}
+    status, reason, message = told(autoscalers=(partial,))
+    assert (status, reason) == ("False", "MetricMissing")
+    assert "cannot read gemma_requests_waiting" in message
+    whole = {**partial, "status": {**SCALING["status"], "currentMetrics": wanted}}
+    assert told(autoscalers=(whole,))[:2] == ("True", "Active")
+
+
+FAILED = replace(GOOD, value=None, error="no answer within 3 s")
+STOOD = Verdict.true(Reason.AT_MAXIMUM, "as before")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [{"readings": (GOOD, FAILED)}, {"autoscalers": (READY, hpa_failing("no matching metrics found"))}],
+    ids=["source", "autoscaler"],
+)
+def test_what_stood_stays_until_a_failure_has_lasted(failure: dict[str, Any]) -> None:
+    def verdict(seconds: float, stood: Verdict | None) -> Verdict:
+        return scaling_verdict(replace(STATE, failing_seconds=seconds, **failure), FLEET, NOW, stood)
+
+    assert verdict(GRACE_SECONDS - 1, STOOD) == STOOD
+    assert verdict(GRACE_SECONDS - 1, None).reason is Reason.WAITING
+    assert verdict(GRACE_SECONDS, STOOD).reason is Reason.METRIC_MISSING
+
+
+def test_other_labels_are_told_at_once() -> None:
+    elsewhere = replace(GOOD, value=None, elsewhere=('{exported_namespace="team-a"}',))
+    assert told(readings=(elsewhere,), failing_seconds=0.0)[1] == "LabelMismatch"
 
 
 def test_a_fallback_in_force_is_no_activity() -> None:
