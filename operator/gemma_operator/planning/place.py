@@ -95,11 +95,11 @@ def on_accelerator(wish: Wish, world: World, key: str, row: Accelerator) -> Iter
 
 
 def _host_suffices(wish: Wish, count: int) -> bool:
-    return wish.memory_bytes is None or wish.memory_bytes >= least_host_bytes(count)
+    return wish.memory_bytes is None or wish.memory_bytes >= least_host_bytes(count, wish)
 
 
 def _host_too_small(wish: Wish, key: str, count: int) -> Misfit:
-    least, given = least_host_bytes(count), wish.memory_bytes or 0
+    least, given = least_host_bytes(count, wish), wish.memory_bytes or 0
     return Misfit(
         Reason.DOES_NOT_FIT,
         f"{wish.variant_key} on {count} x {key} needs {gib(least)} GiB of host memory for the engine and "
@@ -116,7 +116,8 @@ def _hosted(fit: GpuFit, wish: Wish, world: World) -> GpuFit | Misfit:
     if not offers:
         return fit
     node = max(offers, key=lambda offer: (offer.memory_bytes, offer.cpu_millicores))
-    needed, room = wish.memory_bytes or least_host_bytes(fit.count), node.memory_bytes - NODE_RESERVE_BYTES
+    needed = wish.memory_bytes or least_host_bytes(fit.count, wish)
+    room = node.memory_bytes - NODE_RESERVE_BYTES
     if needed > room:
         return Misfit(
             Reason.DOES_NOT_FIT,

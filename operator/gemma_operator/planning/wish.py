@@ -9,6 +9,7 @@ from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Optimiz
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Architecture, Variant
 from gemma_operator.planning.drafting import Drafting, drafting_of
+from gemma_operator.planning.media import request_media_bytes, too_much_media
 from gemma_operator.planning.plan import Refusal
 
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -36,6 +37,8 @@ class Wish:
     memory_bytes: int | None
     media_items: int
     """Images and sounds that one request may bring."""
+    media_bytes: int = 0
+    """Most that they weigh together, as the engine gets them."""
     image: str | None = None
     """The spec's own engine image."""
     adapters: int = 0
@@ -76,6 +79,9 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         drafting = drafting_of(spec.engine.drafter, variant, catalog)
     except LookupError as error:
         return Refusal(Reason.UNSUPPORTED_ENGINE, str(error.args[0]))
+    excess = too_much_media(spec.media, variant.modalities)
+    if excess is not None:
+        return Refusal(Reason.DOES_NOT_FIT, f"{key}: {excess}")
     hardware = spec.hardware
     return Wish(
         variant_key=key,
@@ -92,6 +98,7 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         cpu_millicores=None if hardware.cpu is None else parse_millicores(hardware.cpu),
         memory_bytes=None if hardware.memory is None else parse_bytes(hardware.memory),
         media_items=spec.media.max_items,
+        media_bytes=request_media_bytes(spec.media, variant.modalities),
         image=spec.engine.image,
         adapters=len(spec.model.adapters),
         adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),
