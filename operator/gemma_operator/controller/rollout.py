@@ -162,7 +162,9 @@ def _is_replacing(observed: Observed) -> bool:
     # Pods come with the first watch event, its status with a later one: in between it looks unsettled.
     if deployment is None or deployment.desired == 0 or deployment.is_first:
         return False
-    return not deployment.is_settled or any(not pod.is_current for pod in observed.pods)
+    # ReplicaSets have a watch of their own: while it is behind, pods of the old template look current.
+    is_behind = deployment.updated < deployment.replicas
+    return not deployment.is_settled or is_behind or any(not pod.is_current for pod in observed.pods)
 
 
 def _is_moving(live: Manifest | None, choice: Choice, around: Surroundings) -> bool:

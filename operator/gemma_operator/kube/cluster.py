@@ -281,6 +281,17 @@ class KubernetesCluster:
         key, stored = object_key(resource), resource.get("status") or {}
         if self._stripped.get(key) == (status, stored):
             return
+        kept = await self._patch_status(resource, stored, status)
+        if kept is not None and kept != status:
+            # What was stored may have been older than what is there: the answer to an earlier write got lost,
+            # and its watch event is late. From the answer to this one the patch is exact.
+            kept = await self._patch_status(resource, kept, status)
+        self._stripped.pop(key, None)
+        if kept is not None and kept != status:
+            self._stripped[key] = (status, kept)
+
+    async def _patch_status(self, resource: Manifest, stored: Manifest, status: Manifest) -> Manifest | None:
+        """Send the difference; returns the status that came of it, or None where the resource is gone."""
         metadata = resource["metadata"]
         body = {"metadata": {"uid": metadata["uid"]}, "status": merge_patch(stored, status)}
         path = GEMMA_DEPLOYMENT.path(metadata["namespace"], metadata["name"], "status")
@@ -288,12 +299,10 @@ class KubernetesCluster:
             answer = await self._api.send(Request("PATCH", path, _STATUS, body, MERGE_PATCH))
         except NotFoundError:
             self._forget(resource)
-            return
+            return None
         self._index.put(answer)
-        kept = answer.get("status") or {}
-        self._stripped.pop(key, None)
-        if kept != status:
-            self._stripped[key] = (status, kept)
+        found: Manifest = answer.get("status") or {}
+        return found
 
     async def last_words(self, pod: ObjectKey, container: str) -> Any:
         """The last line of a container's log, which is JSON. Raises ClusterError."""

@@ -299,3 +299,27 @@ async def test_a_crd_that_lacks_a_status_field_costs_that_field_and_no_write_aga
     written = len(corridor.api.writes)
     await corridor.reconcile()
     assert corridor.api.writes[written:] == []
+
+
+async def test_a_status_is_whole_though_the_one_before_was_written_unseen(corridor: Corridor) -> None:
+    """Fault plan 019: what the lost write changed, and the next one changes back, stayed as it was lost."""
+    await corridor.settle()
+    seen = corridor.cluster.resource(KEY)
+    assert seen is not None
+    unplaced = [{"type": "PodsReady", "reason": "Unschedulable"}]
+    first = {**seen["status"], "replicas": 2, "conditions": unplaced}
+    await corridor.cluster.apply_status(seen, first)
+    stale = corridor.cluster.resource(KEY)
+    assert stale is not None
+
+    def answer_lost(_: Request) -> None:
+        raise UnavailableError("connection cut")
+
+    corridor.api.after = answer_lost
+    lost = {**first, "replicas": 1, "conditions": [{"type": "PodsReady", "reason": "Updating"}]}
+    with pytest.raises(UnavailableError):
+        await corridor.cluster.apply_status(stale, lost)
+    corridor.api.after = lambda _: None
+    last = {**first, "replicas": 1}
+    await corridor.cluster.apply_status(stale, last)
+    assert corridor.api.objects[KEY]["status"] == last

@@ -193,6 +193,19 @@ async def test_first_pods_that_are_seen_before_the_deployments_status_are_no_rep
     assert cluster.condition("UpToDate")["reason"] == "UpToDate"
 
 
+async def test_old_pods_are_not_up_to_date_while_the_new_replicaset_is_still_unseen(
+    serving: Cluster,
+) -> None:
+    serving.user_applies(EDITED)
+    await serving.settle()
+    serving.pods(("old", True, None))
+    serving.deployment()["status"]["updatedReplicas"] = 0
+    serving.api._stamp(serving.deployment())
+    serving.relist()
+    await serving.settle()
+    assert serving.condition("UpToDate")["reason"] == "Updating"
+
+
 async def test_a_first_rollout_that_fails_has_nothing_to_go_back_to() -> None:
     cluster = Cluster()
     cluster.user_applies(SPEC)
