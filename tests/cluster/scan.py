@@ -1,9 +1,9 @@
 """Where a planted value could have leaked to in a cluster: every place that somebody may read."""
 
 import json
-import tarfile
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import httpx
 
 from cluster.conftest import Installed
 from gemma_devcluster import images, installation
+from gemma_packaging.licences import SHIPPED
+from support.image_bytes import file_at, parts_of
 
 MAY_HOLD_IT = frozenset({"secrets"})
 """The only kind of object that a value may stand in."""
@@ -87,9 +89,29 @@ def arguments() -> Iterator[tuple[str, str]]:
 def image_histories() -> Iterator[tuple[str, str]]:
     """Configuration, environment and build history of our images; nothing is built."""
     for name, image in images.build().items():
-        with tarfile.open(image.archive) as archive:
-            manifest = archive.extractfile("manifest.json")
-            assert manifest is not None
-            config = archive.extractfile(json.load(manifest)[0]["Config"])
-            assert config is not None
-            yield f"history of {name}", config.read().decode()
+        _, config = next(parts_of(image.archive))
+        yield f"history of {name}", config.decode()
+
+
+def layers(names: Sequence[str] = tuple(SHIPPED)) -> Iterator[tuple[str, bytes]]:
+    """(which, bytes) of every layer of images, by default of those that ship, each once.
+
+    The weights mirror is not among them: as the tests' own hub it knows the token that it accepts.
+    """
+    seen = set()
+    for name, image in images.build(list(names)).items():
+        _, *parts = parts_of(image.archive)
+        for layer, content in parts:
+            if layer not in seen:
+                seen.add(layer)
+                yield name, content
+
+
+def in_layers(wanted: Mapping[str, re.Pattern[bytes]], names: Sequence[str] = tuple(SHIPPED)) -> list[str]:
+    """Where in the layers of images any of these stands; named by key, so that no report repeats a secret."""
+    return [
+        f"{key} in {file_at(content, found.start())} of {image}"
+        for image, content in layers(names)
+        for key, value in wanted.items()
+        for found in value.finditer(content)
+    ]

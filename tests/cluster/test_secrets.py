@@ -1,13 +1,14 @@
 """A token and keys planted in Secrets, used and misused, are found nowhere else."""
 
 import json
+import os
 import re
 
 import httpx
 
 from cluster.conftest import Installed
 from cluster.endpoint import Endpoint, spec
-from cluster.scan import image_histories, objects, places
+from cluster.scan import image_histories, in_layers, objects, places
 from gemma_devcluster import installation
 
 TOKEN = "hf_accepted"
@@ -16,6 +17,14 @@ REJECTED_TOKEN = "hf_planted_and_rejected_5f1c"
 KEY = "planted-key-31c9d7e2"
 WRONG_KEY = "planted-wrong-key-77aa"
 PLANTED = (TOKEN, REJECTED_TOKEN, KEY, WRONG_KEY)
+SHAPES_OF_TOKENS = {
+    "Hugging Face's token": rb"hf_[A-Za-z]{34}",
+    "GitHub's token": rb"gh[pousr]_[A-Za-z0-9]{36}",
+    "GitLab's token": rb"glpat-[\w-]{20}",
+    "Google's access token": rb"ya29\.[\w-]{30}",
+}
+"""Each begins with a literal, by which a gigabyte is searched in a second."""
+SHORTEST_SECRET = 8
 CREDENTIAL = re.compile(r"(TOKEN|PASSWORD|SECRET|API_KEY)=", re.IGNORECASE)
 
 
@@ -79,3 +88,17 @@ def test_no_image_carries_a_credential_in_its_environment_or_history() -> None:
     for name, text in histories.items():
         assert json.loads(text)["history"], name
         assert CREDENTIAL.findall(text) == [], name
+
+
+def test_no_layer_of_an_image_holds_a_token_of_anybody() -> None:
+    """What tests plant, what looks like a token, and what the environment of the build keeps secret."""
+    own = {k: v for k, v in os.environ.items() if CREDENTIAL.search(f"{k}=") and len(v) >= SHORTEST_SECRET}
+    literal = {key: re.escape(value).encode() for key, value in ({v: v for v in PLANTED} | own).items()}
+    wanted = {key: re.compile(shape) for key, shape in (literal | SHAPES_OF_TOKENS).items()}
+    assert in_layers(wanted) == []
+
+
+def test_the_scan_of_layers_would_find_a_value() -> None:
+    sentence = {"our sentence": re.compile(rb"The gateway: the only door of a serving pod")}
+    found = in_layers(sentence, ["gateway"])
+    assert "our sentence in opt/gemma/app/gemma_serving/gateway/__init__.py of gateway" in found

@@ -11,7 +11,8 @@ import pytest
 from gemma_devcluster import images
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.images import Image, layer_sizes
-from gemma_devcluster.images.commands import is_local, pip_settings
+from gemma_devcluster.images.base import debian_base, ensure_in_store
+from gemma_devcluster.images.commands import Buildah, is_local, pip_settings
 from gemma_devcluster.images.recipes import (
     RECIPES,
     REPOSITORY_ROOT,
@@ -22,6 +23,7 @@ from gemma_devcluster.images.recipes import (
     select,
     tag_of,
 )
+from support.image_bytes import parts_of
 
 DOCKERFILE = """\
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
@@ -204,6 +206,34 @@ def test_nothing_of_the_build_stays_in_an_image(contents: Contents) -> None:
     assert not [name for name in contents.names if name.endswith("pip.conf")]
     assert not [name for name in contents.names if name.startswith(("tmp/", "root/.config"))]
     assert not [variable for variable in contents.config["Env"] if "CERT" in variable or "PIP" in variable]
+
+
+@pytest.mark.cluster
+def test_credentials_of_the_machine_that_builds_stay_out_of_every_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip reads an index with a password during the build; neither that nor a token is in the archive."""
+    password, token = "planted-index-password-6d1f", "hf_plantedwhileimagesarebuilt"
+    monkeypatch.setenv("PIP_INDEX_URL", f"https://reader:{password}@index.invalid/simple")
+    monkeypatch.setenv("HF_TOKEN", token)
+    base = debian_base(images.cache_folder())
+    tool = Buildah()
+    ensure_in_store(base, images.cache_folder(), tool)
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(
+        f"FROM {base.builder}\nRUN python3 -m pip config get global.index-url | wc --chars >/opt/seen\n"
+    )
+    reference, archive = "localhost/gemma-operator/planted:test", tmp_path / "planted.tar"
+    try:
+        tool.build(dockerfile, tmp_path, reference, {"BASE": base.base})
+        tool.export(reference, archive)
+    finally:
+        tool.remove(reference)
+    *_, (_, last_layer) = parts_of(archive)
+    length = len(f"https://reader:{password}@index.invalid/simple\n")
+    assert f"{length}\n".encode() in last_layer, "the build did not see the index, so this proves nothing"
+    whole = archive.read_bytes()
+    assert [planted for planted in (password, token) if planted.encode() in whole] == []
 
 
 @pytest.mark.cluster
