@@ -124,3 +124,19 @@ def test_no_secondhand_addresses_are_committed() -> None:
             continue
         found += [f"{name(path)}: {word}" for word in forbidden if word in text]
     assert found == []
+
+
+def test_every_namespace_with_an_endpoint_in_tests_is_guarded() -> None:
+    """Only one module makes namespaces where pods serve, and it guards each: restricted, default deny."""
+    places = [*(ROOT / "tests/cluster").glob("*.py"), *(ROOT / "tests/serving").rglob("*.py")]
+    makers = {name(path) for path in places if _makes_namespaces(path)}
+    assert makers == {"tests/cluster/namespaces.py"}
+
+
+def _makes_namespaces(path: Path) -> bool:
+    """Whether a module has the maker of namespaces, or writes the kind out."""
+    return any(
+        (isinstance(node, ast.Attribute) and ast.unparse(node) == "installation.namespace")
+        or (isinstance(node, ast.Constant) and node.value == "Namespace")
+        for node in ast.walk(ast.parse(path.read_text()))
+    )

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.audit import Audit
 from cluster.endpoint import Endpoint
+from cluster.namespaces import guard, guarded_namespace
 from gemma_devcluster import images, installation
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.installation import Helm
@@ -36,16 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
-
-
-def default_deny(namespace: str) -> dict[str, Any]:
-    """Nothing in and nothing out but what the chart and the operator allow by policies of their own."""
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "default-deny", "namespace": namespace},
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
-    }
 
 
 def until(holds: Callable[[], bool], what: str, every: float = 0.5) -> None:
@@ -162,8 +153,7 @@ def installed() -> Iterator[Installed]:
                 cluster.load_image(image.archive)
         helm = Helm(cluster.binaries.path("helm"), cluster.kubeconfig())
         installation.install_mirror(cluster.kubectl, built["weights-mirror"])
-        system = installation.OPERATOR_NAMESPACE
-        cluster.kubectl.apply([installation.namespace(system), default_deny(system)])
+        guard(cluster.kubectl, installation.OPERATOR_NAMESPACE)
         installation.install_operator(cluster.kubectl, helm, built)
         yield Installed(cluster, cluster.kubectl, helm)
     finally:
@@ -176,12 +166,8 @@ def namespace(installed: Installed, request: pytest.FixtureRequest) -> Iterator[
     """A namespace of the test's own that enforces Pod Security `restricted`, and denies all traffic."""
     readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:MAX_NAME].strip("-")
     name = f"{readable}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:6]}"
-    installed.kubectl.apply([installation.namespace(name), default_deny(name)])
-    yield name
-    # Nobody needs this test's streams any more, and the next test needs its cores.
-    installed.kubectl.run("-n", name, "delete", "gemmadeployments", "--all", "--wait=false")
-    installed.kubectl.run("-n", name, "delete", "pods", "--all", "--force", "--grace-period=0")
-    installed.kubectl.run("delete", "namespace", name, "--wait=false")
+    with guarded_namespace(installed.kubectl, name) as guarded:
+        yield guarded
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.conftest import Installed, default_deny, until
+from cluster.conftest import Installed, until
 from cluster.endpoint import PROMPT, Endpoint, spec
+from cluster.namespaces import guarded_namespace
 from gemma_devcluster import autoscaling, builder, images, installation
 from gemma_devcluster.builder import Binaries
 from gemma_devcluster.images import Image
@@ -183,15 +184,15 @@ def body(least: int) -> dict[str, Any]:
 def awake(scaled: Scaled) -> Iterator[Endpoint]:
     """An endpoint that always has a pod."""
     kubectl = scaled.installed.kubectl
-    kubectl.apply([installation.namespace(NAMESPACE), default_deny(NAMESPACE)])
-    endpoint = Endpoint(kubectl, NAMESPACE, "awake")
-    try:
-        endpoint.apply(body(1))
-        endpoint.wait("Ready")
-        yield endpoint
-    finally:
-        kubectl.run("-n", NAMESPACE, "delete", "gemmadeployments", "--all")
-        kubectl.run("delete", "namespace", NAMESPACE, "--wait=false")
+    with guarded_namespace(kubectl, NAMESPACE):
+        endpoint = Endpoint(kubectl, NAMESPACE, "awake")
+        try:
+            endpoint.apply(body(1))
+            endpoint.wait("Ready")
+            yield endpoint
+        finally:
+            # Waited for: what KEDA scales has to go while KEDA is there to let go of it.
+            kubectl.run("-n", NAMESPACE, "delete", "gemmadeployments", "--all")
 
 
 def await_deployment(endpoint: Endpoint, path: str, value: int, seconds: int) -> None:

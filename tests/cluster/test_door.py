@@ -18,7 +18,7 @@ import pytest
 
 from cluster.conftest import Installed, until
 from cluster.endpoint import CONTINUATION, PROMPT, Endpoint, spec
-from gemma_devcluster import installation
+from cluster.namespaces import guarded_namespace
 
 NAMESPACE = "door"
 KEYS = "tiny-keys"
@@ -29,6 +29,8 @@ KEY, HASHED_KEY, NARROW_KEY, NEW_KEY = (
 NARROW_LIMIT = 2
 """Requests per minute."""
 BLOCKED_TERM = "quicksilver"
+ANSWER_SECONDS = 300
+"""A long stream is read to its end while the pod leaves, and other tests share the two cores."""
 
 
 def secret(**lines: str) -> dict[str, Any]:
@@ -55,20 +57,18 @@ def door(installed: Installed) -> Iterator[Endpoint]:
         "metadata": {"name": TERMS, "namespace": NAMESPACE},
         "data": {"terms": f"{BLOCKED_TERM}\n"},
     }
-    kubectl = installed.kubectl
-    kubectl.apply([installation.namespace(NAMESPACE), secret(**consumers()), terms])
-    endpoint = Endpoint(kubectl, NAMESPACE, "tiny")
-    endpoint.apply(
-        spec(
-            access={"apiKeysSecretRef": {"name": KEYS}},
-            safety={"blockedTermsConfigMapRef": {"name": TERMS}},
+    with guarded_namespace(installed.kubectl, NAMESPACE):
+        installed.kubectl.apply([secret(**consumers()), terms])
+        endpoint = Endpoint(installed.kubectl, NAMESPACE, "tiny")
+        endpoint.apply(
+            spec(
+                capacity={"requestTimeoutSeconds": ANSWER_SECONDS},
+                access={"apiKeysSecretRef": {"name": KEYS}},
+                safety={"blockedTermsConfigMapRef": {"name": TERMS}},
+            )
         )
-    )
-    endpoint.wait("Ready")
-    yield endpoint
-    kubectl.run("-n", NAMESPACE, "delete", "gemmadeployments", "--all", "--wait=false")
-    kubectl.run("-n", NAMESPACE, "delete", "pods", "--all", "--force", "--grace-period=0")
-    kubectl.run("delete", "namespace", NAMESPACE, "--wait=false")
+        endpoint.wait("Ready")
+        yield endpoint
 
 
 def ask(door: Endpoint, key: str | None, prompt: str = PROMPT) -> httpx.Response:

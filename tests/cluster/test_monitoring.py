@@ -6,6 +6,7 @@ Faults that need no processor time are there from the start, so that their alert
 
 import json
 import os
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from typing import Any
 import httpx
 import pytest
 
+from cluster import runbooks
 from cluster.conftest import Installed, until
 from cluster.endpoint import PROMPT, Endpoint, spec
+from cluster.namespaces import guarded_namespace
 from gemma_devcluster import builder, installation
 from gemma_devcluster.toolsets import PROMETHEUS
 from gemma_monitoring.pictures import ask_all, draw_all
@@ -97,26 +100,25 @@ class Live:
 def live(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     binary = builder.ensure((PROMETHEUS,)).path("prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
-    installed.kubectl.apply([installation.namespace(NAMESPACE)])
     endpoint = Endpoint(installed.kubectl, NAMESPACE, "assistant")
     rules = hastened(RULES, ALERT_SECONDS)
     scrapes = pods_of(folder, installed.cluster.kubeconfig())
-    try:
-        with running(binary, folder, scrapes, rules) as prometheus:
-            started = time.time()
-            capacity = {
-                "maxConcurrentRequests": SLOTS,
-                "maxQueuedRequests": QUEUE,
-                "requestTimeoutSeconds": 60,
-            }
-            endpoint.apply(spec(capacity=capacity, monitoring={"objectives": OBJECTIVES}))
-            for name, (_, body) in FAULTS.items():
-                Endpoint(installed.kubectl, NAMESPACE, name).apply(body)
-            endpoint.wait("Ready")
-            ask_for(LOAD_SECONDS, endpoint)
-            yield Live(endpoint, prometheus, started)
-    finally:
-        installed.kubectl.run("delete", "namespace", NAMESPACE, "--wait=false")
+    with (
+        guarded_namespace(installed.kubectl, NAMESPACE),
+        running(binary, folder, scrapes, rules) as prometheus,
+    ):
+        started = time.time()
+        capacity = {
+            "maxConcurrentRequests": SLOTS,
+            "maxQueuedRequests": QUEUE,
+            "requestTimeoutSeconds": 60,
+        }
+        endpoint.apply(spec(capacity=capacity, monitoring={"objectives": OBJECTIVES}))
+        for name, (_, body) in FAULTS.items():
+            Endpoint(installed.kubectl, NAMESPACE, name).apply(body)
+        endpoint.wait("Ready")
+        ask_for(LOAD_SECONDS, endpoint)
+        yield Live(endpoint, prometheus, started)
 
 
 def ask_for(seconds: float, endpoint: Endpoint) -> None:
@@ -207,6 +209,22 @@ def test_top_and_report_read_the_run(live: Live, tmp_path: Path, capsys: pytest.
     period = ["--since", "10m", "--format", "html", "--output", str(page)]
     assert main(["report", "--prometheus", live.prometheus.url, *period]) == 0
     assert "data:image/png;base64," in page.read_text()
+
+
+def test_every_command_of_the_runbooks_that_looks_can_be_typed(live: Live, installed: Installed) -> None:
+    """None is refused, and each shows something, unless there is nothing of the kind."""
+    [pod] = live.endpoint.pod_names()
+    names = {"NS": NAMESPACE, "NAME": live.endpoint.name, "POD": pod}
+    names["OPERATOR-NS"] = installation.OPERATOR_NAMESPACE
+    path = f"{installed.cluster.binaries.path('kubectl').parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "KUBECONFIG": str(installed.cluster.kubeconfig()), "PATH": path}
+    for command in runbooks.looking(names):
+        done = subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False
+        )
+        expected = done.returncode == 0 or runbooks.NEVER_RESTARTED in done.stderr
+        assert expected, f"{command}\n{done.stderr}"
+        assert done.stdout.strip() or runbooks.may_be_empty(command), command
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -46,3 +46,10 @@ def test_commands_name_containers_of_the_pod_and_links_lead_somewhere(page: Path
     assert set(re.findall(r"^kubectl .* -c (\w+)", text, re.M)) <= CONTAINERS
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (FOLDER / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_logs_that_are_searched_are_whole(page: Path) -> None:
+    """Of a selector's pods, kubectl gives ten lines each unless it is told how many, also with --since."""
+    searched = re.findall(r"^kubectl .*? logs -l [^|\n]*\|.*", page.read_text(), re.M)
+    assert [line for line in searched if "--tail" not in line.partition("|")[0]] == []

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cluster.endpoint import CONTINUATION, Endpoint
+from cluster.namespaces import guard
 from gemma_devcluster import images, installation
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.images.commands import Buildah
@@ -130,7 +131,8 @@ def endpoint(cluster: Cluster, shared_folder: Path, image_archive: Path) -> Endp
         cluster.load_image(archive)
     kubectl = cluster.kubectl
     installation.install_operator(kubectl, Helm(cluster.binaries.path("helm"), cluster.kubeconfig()), built)
-    kubectl.apply([installation.namespace(NAMESPACE), *volume(shared_folder)])
+    guard(kubectl, NAMESPACE)
+    kubectl.apply(volume(shared_folder))
     endpoint = Endpoint(kubectl, NAMESPACE, "tiny")
     endpoint.apply(spec(image=IMAGE))
     endpoint.wait("Ready", READY_SECONDS)
