@@ -14,7 +14,7 @@ from gemma_devcluster.waiting import await_value
 from gemma_operator.api.manifest import Owner
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.catalog import load_catalog
-from gemma_operator.controller.metric_source import Prometheus
+from gemma_operator.controller.metric_source import PrometheusSource
 from gemma_operator.planning.inventory import Inventory
 from gemma_operator.planning.plan import Plan
 from gemma_operator.planning.planner import make_plan
@@ -80,7 +80,7 @@ def sources(name: str, namespace: str = "team-a") -> Sources:
 
 
 def read(url: str, source: Source) -> Reading:
-    return asyncio.run(Prometheus(url).read(source))
+    return asyncio.run(PrometheusSource(url).read(source))
 
 
 def test_every_query_of_the_autoscaler_gives_its_number(server: PrometheusServer) -> None:

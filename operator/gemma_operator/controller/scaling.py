@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gemma_operator.api.manifest import Manifest, ObjectKey, Owner, object_key
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
-from gemma_operator.controller.metric_source import FrontDoor, MetricSource, Prometheus
+from gemma_operator.controller.metric_source import FrontDoor, MetricSource, PrometheusSource
 from gemma_operator.kube.cluster import Cluster
 from gemma_operator.kube.kinds import AUTOSCALING_METRIC, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT
 from gemma_operator.planning.plan import Plan
@@ -88,7 +88,7 @@ def _source(arrangement: Arrangement, settings: ScalingSettings) -> MetricSource
         return None
     if arrangement.choice.backend is Backend.KEDA_FRONT_DOOR and settings.front_door_url is not None:
         return FrontDoor(settings.front_door_url)
-    return None if settings.prometheus_url is None else Prometheus(settings.prometheus_url)
+    return None if settings.prometheus_url is None else PrometheusSource(settings.prometheus_url)
 
 
 def arranged(
