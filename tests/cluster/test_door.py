@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,20 @@ def verify(installed: Installed, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@contextmanager
+def followed(installed: Installed, pod: str, path: Path) -> Iterator[None]:
+    """What a pod's gateway logs meanwhile goes to `path`, also when the pod is gone afterwards."""
+    kubectl = installed.kubectl
+    command = [str(kubectl.program), f"--kubeconfig={kubectl.kubeconfig}", "-n", NAMESPACE]
+    with path.open("w") as file:
+        logs = subprocess.Popen([*command, "logs", "--follow", "--tail=0", pod, "-c", "gateway"], stdout=file)
+        try:
+            yield
+        finally:
+            logs.terminate()
+            logs.wait()
+
+
 def test_one_command_verifies_the_running_endpoint_and_its_drain(
     installed: Installed, door: Endpoint, tmp_path: Path
 ) -> None:
@@ -147,15 +162,16 @@ def test_one_command_verifies_the_running_endpoint_and_its_drain(
     key_file = tmp_path / "key"
     key_file.write_text(f"{KEY}\n")
     [pod] = door.pods()
-    printed = verify(installed, door.name, "--key-file", str(key_file), "--drain", "--output", "json")
+    log = tmp_path / "gateway.log"
+    with followed(installed, pod["metadata"]["name"], log):
+        printed = verify(installed, door.name, "--key-file", str(key_file), "--drain", "--output", "json")
     assert printed.stdout, printed.stderr
     proof = json.loads(printed.stdout)
     rows = {row["name"]: row for row in proof["rows"]}
     assert proof["report"]["pods"] == [pod["metadata"]["name"]]
     timed = {name for name in rows if name.startswith("start, ")} | {"tokens per second"}
-    assert {
-        name: row["measured"] for name, row in rows.items() if not row["is_met"] and name not in timed
-    } == {}
+    broken = {name: row["measured"] for name, row in rows.items() if not row["is_met"] and name not in timed}
+    assert broken == {}, log.read_text()
     promises = {"ready", "streaming", "structured output", "stop strings", "stop tokens", "log probabilities"}
     assert promises | {"plan", "cancelling", "KV cache, tokens", "drain"} <= rows.keys()
     unknown = verify(installed, "nobody")
