@@ -75,6 +75,36 @@ def test_the_status_says_why_nothing_serves(operator: OperatorProcess, endpoint:
     assert endpoint.manifest()["status"]["observedGeneration"] == 1
 
 
+def test_fo_11_the_cluster_autoscalers_reason_for_no_node_is_told(
+    operator: OperatorProcess, endpoint: Endpoint, kubectl: Kubectl
+) -> None:
+    settled(endpoint, SPEC)
+    (pod,) = endpoint.cluster.get("pods", "-n", endpoint.namespace)["items"]
+    message = "pod didn't trigger scale-up: 1 max node group size reached"
+    about = {"apiVersion": "v1", "kind": "Pod", "namespace": endpoint.namespace}
+    about |= {part: pod["metadata"][part] for part in ("name", "uid")}
+    kubectl.apply(
+        [
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": "assistant.1", "namespace": endpoint.namespace},
+                "involvedObject": about,
+                "reason": "NotTriggerScaleUp",
+                "message": message,
+                "type": "Normal",
+                "source": {"component": "cluster-autoscaler"},
+                "reportingComponent": "cluster-autoscaler",
+                "firstTimestamp": pod["metadata"]["creationTimestamp"],
+                "lastTimestamp": pod["metadata"]["creationTimestamp"],
+            }
+        ]
+    )
+    endpoint.wait_reason("PodsReady", "AcceleratorNotProvisionable")
+    assert message in endpoint.condition("PodsReady")["message"]
+    assert "raise the maximum" in endpoint.manifest()["status"]["summary"]
+
+
 @pytest.mark.parametrize("spec", [SPEC, TWO_REPLICAS], ids=["one", "two"])
 def test_a_restarted_operator_writes_nothing(
     operator: OperatorProcess, endpoint: Endpoint, audit: Audit, control_plane: Any, spec: dict[str, Any]

@@ -49,9 +49,10 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [list, watch]
+# Told: transitions of conditions. Heard: whether the cluster autoscaler adds a node for a pod.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list, watch]
 {{- end -}}
 
 {{/* What needs the whole cluster: which accelerators there are. */}}

@@ -87,6 +87,8 @@ class Reason(StrEnum):
     """The autoscaler may not add a node: a quota of the cloud project is used up; the message is its own."""
     ACCELERATOR_NOT_PROVISIONABLE = "AcceleratorNotProvisionable"
     """The autoscaler cannot add a node with what is asked for; the message is its own."""
+    GPU_DRIVER_MISSING = "GPUDriverMissing"
+    """A node with the right labels offers no accelerator: its driver or its device plugin does not run."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
     """An image cannot be pulled; the message is the kubelet's own."""
     OUT_OF_MEMORY = "OutOfMemory"

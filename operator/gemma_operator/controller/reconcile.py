@@ -71,7 +71,9 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     scaling = None
     if arrangement is not None:
         scaling = await prove(key, arrangement, cluster, basis.prover, basis.settings.scaling)
-    observed = replace(_observe(owner, cluster.children(key)), rollout=state, scaling=scaling)
+    observed = replace(
+        _observe(owner, cluster.children(key), cluster.nodes()), rollout=state, scaling=scaling
+    )
     plan = outcome if isinstance(outcome, Plan) else None
     fetch = None if plan is None else running_fetch(plan, observed)
     observed = replace(observed, progress=await basis.fetches.look(key.namespace, fetch, cluster))
@@ -86,8 +88,8 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     return Picture(owner, readable, plan, observed, following, soon)
 
 
-def _observe(owner: Owner, children: Sequence[Manifest]) -> Observed:
-    return observe(owner, children, [child for child in children if child["kind"] == "Event"])
+def _observe(owner: Owner, children: Sequence[Manifest], nodes: Sequence[Manifest]) -> Observed:
+    return observe(owner, children, [child for child in children if child["kind"] == "Event"], nodes)
 
 
 def _around(resource: Manifest, cluster: Cluster, basis: Basis, now: str) -> Surroundings:
@@ -95,7 +97,7 @@ def _around(resource: Manifest, cluster: Cluster, basis: Basis, now: str) -> Sur
     children = cluster.children(key)
     return Surroundings(
         children=children,
-        observed=_observe(owner_of(resource), children),
+        observed=_observe(owner_of(resource), children, cluster.nodes()),
         plan_told=(resource.get("status") or {}).get("plan"),
         room=lambda pod: room_for(
             pod, cluster.nodes(), cluster.pods(), basis.settings.rollout.growable_pool_labels

@@ -42,6 +42,7 @@ _OBSTACLES = frozenset(
         Reason.UNSCHEDULABLE,
         Reason.QUOTA_EXCEEDED,
         Reason.ACCELERATOR_NOT_PROVISIONABLE,
+        Reason.GPU_DRIVER_MISSING,
         Reason.VOLUME_UNAVAILABLE,
     }
 )

@@ -25,12 +25,12 @@ from gemma_operator.kube.errors import (
 from gemma_operator.kube.index import Index
 from gemma_operator.kube.informer import Changed, Informer
 from gemma_operator.kube.kinds import (
+    EVENT_KINDS,
     GEMMA_DEPLOYMENT,
     INDEXED_KINDS,
     KINDS,
     NODE,
     POD,
-    WARNING,
     Kind,
     kind_of,
 )
@@ -353,8 +353,8 @@ async def follow(watches: Sequence[Informer], synced: Callable[[], None]) -> Non
 
     Events come last: they are remembered only if what they are about is known.
     """
-    complaints = [watch for watch in watches if watch.kind is WARNING]
-    others = [watch for watch in watches if watch.kind is not WARNING]
+    complaints = [watch for watch in watches if watch.kind in EVENT_KINDS]
+    others = [watch for watch in watches if watch.kind not in EVENT_KINDS]
     async with asyncio.TaskGroup() as group:
         for batch in (others, complaints):
             for watch in batch:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gemma_operator.api.base import API_VERSION, KIND
 from gemma_operator.api.manifest import OWNER_LABEL, SHARED_LABEL, Manifest, ObjectKey, object_key
-from gemma_operator.kube.kinds import kind_of, trimmed
+from gemma_operator.kube.kinds import Kind, kind_of, trimmed
 
 _FASTEST = 1
 """zlib level: higher ones cost twice the time for a tenth of the space on these documents."""
@@ -103,7 +103,7 @@ class Index:
         return concerned
 
     def retain(
-        self, kind: str, namespace: str | None, present: set[ObjectKey], version: int
+        self, kind: Kind, namespace: str | None, present: set[ObjectKey], version: int
     ) -> list[ObjectKey]:
         """Forget what a fresh list of a kind no longer names; returns the GemmaDeployments concerned.
 
@@ -112,7 +112,7 @@ class Index:
         missing = [
             key
             for key, entry in self._entries.items()
-            if key.kind == kind
+            if (key.api_version, key.kind) == (kind.api_version, kind.name)
             and (namespace is None or key.namespace == namespace)
             and key not in present
             and entry.version <= version
@@ -188,7 +188,7 @@ class Index:
             return object_key(manifest)
         metadata = manifest["metadata"]
         if manifest["kind"] == "Event":
-            about = manifest["involvedObject"]
+            about = manifest.get("involvedObject") or manifest["regarding"]
             entry = self._entries.get(
                 ObjectKey(*(about.get(part, "") for part in ("apiVersion", "kind", "namespace", "name")))
             )

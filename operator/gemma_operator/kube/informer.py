@@ -147,7 +147,7 @@ class Informer:
             if not following:
                 break
             query = {**query, "continue": following}
-        for owner in self._index.retain(self.kind.name, self.namespace, present, int(version)):
+        for owner in self._index.retain(self.kind, self.namespace, present, int(version)):
             self._changed(self.kind, owner)
         self._found(served=True)
         self.freshness.synced = True

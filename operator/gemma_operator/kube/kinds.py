@@ -73,6 +73,16 @@ def _without_pod_template(manifest: Manifest) -> Manifest:
     return {**manifest, "spec": kept}
 
 
+def _in_core_words(event: Manifest) -> Manifest:
+    """An Event of events.k8s.io as the core API words it."""
+    return {
+        **event,
+        "message": event.get("note"),
+        "involvedObject": event.get("regarding"),
+        "lastTimestamp": event.get("deprecatedLastTimestamp"),
+    }
+
+
 def _resources(container: Manifest) -> Manifest:
     """Limits for messages about memory, requests for the room that is left on a node."""
     resources = container.get("resources") or {}
@@ -103,8 +113,19 @@ WARNING = Kind(
     field_selector="type=Warning",
 )
 """What the kubelet and the controllers complain of; only complaints about known objects are remembered."""
-ANNOUNCEMENT = Kind("events.k8s.io/v1", "Event", "events", ("create",))
-"""What the operator tells: transitions of a GemmaDeployment's conditions."""
+ANNOUNCEMENT = Kind(
+    "events.k8s.io/v1",
+    "Event",
+    "events",
+    (*_WATCHED, "create"),
+    keep=("type", "reason", "message", "involvedObject", "lastTimestamp", "eventTime"),
+    reduce=_in_core_words,
+    label_selector="",
+    field_selector="reportingController=cluster-autoscaler,type=Normal",
+)
+"""Made: transitions of a GemmaDeployment's conditions. Followed: that the cluster autoscaler adds a node for
+a pod, or why it does not; it warns only of nodes that it tried to add. By the newer of the two APIs, so that
+a list of these takes away none of WARNING."""
 
 HORIZONTAL_POD_AUTOSCALER = Kind(
     "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", _CHILD
@@ -140,11 +161,14 @@ CHILD_KINDS = (
 )
 """What the operator makes."""
 
-INDEXED_KINDS = (*CHILD_KINDS, REPLICA_SET, POD, NODE, WARNING)
+EVENT_KINDS = (WARNING, ANNOUNCEMENT)
+"""What others say of an object; remembered where the object is known."""
+
+INDEXED_KINDS = (*CHILD_KINDS, REPLICA_SET, POD, NODE, *EVENT_KINDS)
 """What the operator's own watches follow. GemmaDeployments come through kopf."""
 
 KINDS: Mapping[tuple[str, str], Kind] = {
-    (kind.api_version, kind.name): kind for kind in (*INDEXED_KINDS, GEMMA_DEPLOYMENT, ANNOUNCEMENT)
+    (kind.api_version, kind.name): kind for kind in (*INDEXED_KINDS, GEMMA_DEPLOYMENT)
 }
 
 

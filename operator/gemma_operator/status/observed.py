@@ -13,8 +13,8 @@ from gemma_operator.api.manifest import (
     is_of,
 )
 from gemma_operator.api.reasons import Reason
+from gemma_operator.status import growth
 from gemma_operator.status.pods import (
-    GROWTH_FAILED,
     Complaint,
     FetchReport,
     Trouble,
@@ -36,10 +36,10 @@ _TELLING_EVENTS = frozenset(
         "FailedCreatePodSandBox",
         "ProvisioningFailed",
         "FailedCreate",
-        GROWTH_FAILED,
+        *growth.EVENTS,
     }
 )
-"""Reasons of Warnings whose message stands nowhere in the status of the object itself."""
+"""Reasons of Events whose message stands nowhere in the status of the object itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,15 @@ class Observed:
     """Of the fetch that goes on; None where none does, or none has said anything."""
 
 
-def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifest] = ()) -> Observed:
+def observe(
+    owner: Owner,
+    children: Sequence[Manifest],
+    events: Sequence[Manifest] = (),
+    nodes: Sequence[Manifest] = (),
+) -> Observed:
     """Reduce children (Deployment, ReplicaSets, Jobs, claims, pods) and their Events to an Observed.
+
+    `nodes` are those of the cluster, which say why a pod has none of them.
 
     Children must hold what this reconcile has just applied, as the API server answered it: only so is a
     Deployment whose rollout has yet to begin told from one that is done. Objects that do not descend from
@@ -161,7 +168,7 @@ def observe(owner: Owner, children: Sequence[Manifest], events: Sequence[Manifes
     return Observed(
         owner=owner,
         deployment=None if deployment is None else _deployment_state(deployment, newest),
-        pods=tuple(_pod_state(pod, newest, complaints) for pod in sorted(pods, key=_name)),
+        pods=tuple(_pod_state(pod, newest, complaints, nodes) for pod in sorted(pods, key=_name)),
         jobs=tuple(
             _job_state(job, _controlled(children, "Pod", [job]), complaints)
             for job in sorted(jobs, key=_name)
@@ -201,16 +208,22 @@ def _rejection(manifest: Manifest) -> str | None:
     return condition.get("message", "") if condition is not None and condition["status"] == "True" else None
 
 
-def _pod_state(pod: Manifest, newest: Manifest | None, complaints: Mapping[str, Complaint]) -> PodState:
+def _pod_state(
+    pod: Manifest,
+    newest: Manifest | None,
+    complaints: Mapping[str, Complaint],
+    nodes: Sequence[Manifest],
+) -> PodState:
     ready = condition_of(pod, "Ready")
     is_ready = ready is not None and ready["status"] == "True"
+    complaint = complaints.get(pod["metadata"]["uid"])
     return PodState(
         name=_name(pod),
         is_current=newest is not None and _template_hash(pod) == _template_hash(newest),
         is_ready=is_ready,
         is_terminating="deletionTimestamp" in pod["metadata"],
         fetch=weights_fetch(pod),
-        trouble=None if is_ready else trouble_of(pod, SERVING, complaints.get(pod["metadata"]["uid"])),
+        trouble=None if is_ready else trouble_of(pod, SERVING, complaint, nodes),
         created=_created(pod),
         ready_since=ready.get("lastTransitionTime") if ready is not None and is_ready else None,
         startup=startup_of(pod) if is_ready else None,
@@ -249,8 +262,14 @@ def _claim_state(claim: Manifest, complaints: Mapping[str, Complaint]) -> ClaimS
 
 
 def _complaints(events: Iterable[Manifest]) -> dict[str, Complaint]:
-    """The latest Warning for each object that says what nothing else does, by uid."""
+    """The latest Event for each object that says what nothing else does, by uid."""
     warnings = [event for event in events if event.get("reason") in _TELLING_EVENTS]
+    failed = {event["involvedObject"]["uid"] for event in warnings if event["reason"] == growth.FAILED}
+    warnings = [
+        event
+        for event in warnings
+        if event["involvedObject"]["uid"] not in failed or not growth.is_echo(event)
+    ]
     latest = sorted(warnings, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
     return {
         event["involvedObject"]["uid"]: Complaint(event["reason"], event.get("message", ""))

@@ -1,13 +1,15 @@
 """Why a pod is not ready, in the words of whoever knows: scheduler, kubelet, the container's last line."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemma_operator.api.manifest import SERVING, Manifest
 from gemma_operator.api.quantity import gib, parse_bytes
 from gemma_operator.api.reasons import Reason, reason_named
+from gemma_operator.status import growth
+from gemma_operator.status.devices import VENDOR_PREFIX, nodes_without_driver
 
 WEIGHTS_CONTAINER = "weights"
 ADAPTER_CONTAINER_PREFIX = "weights-"
@@ -28,15 +30,10 @@ _ACCELERATOR_FULL = (
     "larger than the available KV cache memory",
 )
 """How PyTorch, the CUDA driver, TensorRT-LLM and vLLM (the last two) say that an accelerator is full."""
-GROWTH_FAILED = "FailedScaleUp"
-"""Reason of the cluster autoscaler's Warning on a pod."""
-_QUOTA_WORDS = ("quota", "stockout", "resource_pool_exhausted", "out of resources", "limit exceeded")
-"""How clouds say that a project, or a zone, has no more of something."""
-_QUOTA_HINT = (
-    "ask for more of that quota (the project's sum over all GPUs is one of its own), or name another"
-    " accelerator or zone"
-)
-_POOL_HINT = "check that a node pool, or auto-provisioning, offers what the pod asks for"
+_NO_DEVICE = "UnexpectedAdmissionError"
+"""How the kubelet turns a pod away whose devices went after it was placed."""
+_NAMED_NODES = 3
+_DRIVER_HINT = "is the NVIDIA driver installed there, and does the device plugin run"
 _KILLED = 137
 """128 + SIGKILL."""
 
@@ -53,7 +50,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A Warning event."""
+    """A Warning event, or one of the cluster autoscaler."""
 
     reason: str
     message: str
@@ -77,15 +74,17 @@ class FetchReport:
     """Where it says how far it is."""
 
 
-def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble | None:
+def trouble_of(
+    pod: Manifest, role: str, complaint: Complaint | None, nodes: Sequence[Manifest] = ()
+) -> Trouble | None:
     """What keeps a pod from running, or None while it only takes its time.
 
-    `complaint` is the latest Warning event about the pod. In a serving pod a failed fetch is judged apart.
+    `complaint` is the latest telling Event about the pod. In a serving pod a failed fetch is judged apart.
     """
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
-        return Trouble(Reason.EVICTED, f"pod {_name(pod)}: {status['reason']}: {status.get('message', '')}")
-    unscheduled = _unscheduled(pod, complaint)
+        return _turned_away(pod, status["reason"], status.get("message", ""))
+    unscheduled = _unscheduled(pod, complaint, nodes)
     if unscheduled is not None:
         return unscheduled
     containers = [c for c in _container_statuses(pod) if role != SERVING or not _failed_to_fetch(pod, c)]
@@ -94,7 +93,7 @@ def trouble_of(pod: Manifest, role: str, complaint: Complaint | None) -> Trouble
             trouble = check(pod, container)
             if trouble is not None:
                 return trouble
-    if complaint is None or complaint.reason == GROWTH_FAILED:
+    if complaint is None or complaint.reason in growth.EVENTS:
         return None  # a node was found all the same
     if all(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
         is_sandbox = complaint.reason == "FailedCreatePodSandBox"
@@ -186,8 +185,16 @@ def _report(ended: Manifest) -> Manifest:
     return report if isinstance(report, dict) else {}
 
 
-def _unscheduled(pod: Manifest, complaint: Complaint | None) -> Trouble | None:
-    """In the scheduler's words, and the autoscaler's where it tried and failed to add a node."""
+def _turned_away(pod: Manifest, reason: str, message: str) -> Trouble:
+    is_device = reason == _NO_DEVICE and VENDOR_PREFIX in message
+    told = f"pod {_name(pod)}: {reason}: {message}"
+    if is_device:
+        return Trouble(Reason.GPU_DRIVER_MISSING, f"{told}; {_DRIVER_HINT}?")
+    return Trouble(Reason.EVICTED, told)
+
+
+def _unscheduled(pod: Manifest, complaint: Complaint | None, nodes: Sequence[Manifest]) -> Trouble | None:
+    """In the scheduler's words, and the autoscaler's where it says whether a node comes."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     scheduled = next((c for c in conditions if c["type"] == "PodScheduled"), None)
     if scheduled is None or scheduled["status"] != "False":
@@ -196,11 +203,19 @@ def _unscheduled(pod: Manifest, complaint: Complaint | None) -> Trouble | None:
     labels = ", ".join(f"{key}={value}" for key, value in sorted(asked.items()))
     suffix = f" (asked for nodes with {labels})" if labels else ""
     message = scheduled.get("message", scheduled.get("reason", "")) + suffix
-    if complaint is None or complaint.reason != GROWTH_FAILED:
+    silent = nodes_without_driver(pod, nodes)
+    if silent:
+        more = "" if len(silent) <= _NAMED_NODES else f" and {len(silent) - _NAMED_NODES} more"
+        named = ", ".join(silent[:_NAMED_NODES]) + more
+        told = (
+            f"no accelerator to be had from {named}, by its labels the right node: {_DRIVER_HINT}? {message}"
+        )
+        return Trouble(Reason.GPU_DRIVER_MISSING, told)
+    if complaint is None or complaint.reason not in growth.EVENTS:
         return Trouble(Reason.UNSCHEDULABLE, message)
-    is_quota = any(word in complaint.message.lower() for word in _QUOTA_WORDS)
-    reason = Reason.QUOTA_EXCEEDED if is_quota else Reason.ACCELERATOR_NOT_PROVISIONABLE
-    hint = _QUOTA_HINT if is_quota else _POOL_HINT
+    if complaint.reason == growth.STARTED:
+        return Trouble(Reason.UNSCHEDULABLE, f"a node is being added ({complaint.message}); {message}")
+    reason, hint = growth.refusal(complaint.reason, complaint.message)
     return Trouble(reason, f"no node could be added: {complaint.message}; {hint}; {message}")
 
 

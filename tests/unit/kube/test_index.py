@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gemma_operator.api.base import API_VERSION, KIND
 from gemma_operator.api.manifest import OWNER_LABEL, SHARED_LABEL, Manifest, ObjectKey, object_key
 from gemma_operator.kube.index import Index
+from gemma_operator.kube.kinds import ANNOUNCEMENT, WARNING, kind_of
 
 OWNER = ObjectKey(API_VERSION, KIND, "team-a", "assistant")
 
@@ -36,6 +37,7 @@ def event(version: int, about: str = "s") -> Manifest:
 
 
 KEY = object_key(service(1))
+SERVICE_KIND = kind_of(service(1))
 
 
 def test_an_answer_overtaken_by_the_watch_is_ignored() -> None:
@@ -96,11 +98,11 @@ def test_a_warning_belongs_to_whom_its_object_belongs() -> None:
 def test_a_list_removes_what_it_does_not_name_but_nothing_newer_than_itself() -> None:
     index = Index()
     index.put(service(5))
-    assert index.retain("Service", None, set(), version=4) == []
+    assert index.retain(SERVICE_KIND, None, set(), version=4) == []
     assert index.get(KEY) is not None
-    assert index.retain("Service", "team-b", set(), version=9) == []
-    assert index.retain("Service", "team-a", {KEY}, version=9) == []
-    assert index.retain("Service", "team-a", set(), version=9) == [OWNER]
+    assert index.retain(SERVICE_KIND, "team-b", set(), version=9) == []
+    assert index.retain(SERVICE_KIND, "team-a", {KEY}, version=9) == []
+    assert index.retain(SERVICE_KIND, "team-a", set(), version=9) == [OWNER]
     assert index.get(KEY) is None
 
 
@@ -205,3 +207,20 @@ def test_arrival_order_does_not_matter(history: list[bool], random: Any) -> None
     assert (found is not None) == history[-1]
     if found is not None:
         assert found["spec"]["ports"] == [{"port": len(history)}]
+
+
+def test_an_event_of_the_newer_api_reads_like_one_of_the_core_and_lists_keep_the_two_apart() -> None:
+    index = Index()
+    index.put(service(1))
+    newer = event(3)
+    newer |= {"apiVersion": ANNOUNCEMENT.api_version, "regarding": newer.pop("involvedObject")}
+    newer |= {"note": newer.pop("message"), "reason": "NotTriggerScaleUp", "type": "Normal"}
+    newer["metadata"]["name"] = "s.2"
+    assert index.put(newer)
+    assert index.put(event(2))
+    assert index.retain(WARNING, None, {object_key(event(2))}, version=9) == []
+    assert index.retain(ANNOUNCEMENT, None, {object_key(newer)}, version=9) == []
+    told = [child for child in index.children(OWNER) if child["kind"] == "Event"]
+    assert [(child["message"], child["involvedObject"]["name"]) for child in told] == [
+        ("no endpoints", "s")
+    ] * 2

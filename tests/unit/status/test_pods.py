@@ -6,7 +6,7 @@ from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import ConditionStatus
 from gemma_operator.status.observed import observe
-from gemma_operator.status.pods import last_line
+from gemma_operator.status.pods import last_line, trouble_of
 from gemma_operator.status.podsready import pods_verdict
 from gemma_operator.status.verdict import Verdict
 from support.children import (
@@ -294,6 +294,81 @@ def test_fo_11_why_no_node_was_added(message: str, reason: Reason, hint: str) ->
     assert answer.reason is reason
     for part in (message, hint, "3 Insufficient nvidia.com/gpu"):
         assert part in answer.message
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        (
+            "pod didn't trigger scale-up: 2 node(s) didn't match Pod's node affinity/selector",
+            "check that a node",
+        ),
+        ("pod didn't trigger scale-up: 3 max node group size reached", "raise the maximum of that node pool"),
+    ],
+    ids=["no pool", "at its maximum"],
+)
+def test_fo_11_why_no_node_was_tried(message: str, hint: str) -> None:
+    pending = pod(conditions=[unscheduled("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")])
+    answer = verdict_of_pod(pending, warning(pending, "NotTriggerScaleUp", message))
+    assert answer.reason is Reason.ACCELERATOR_NOT_PROVISIONABLE
+    for part in (message, hint, "3 Insufficient nvidia.com/gpu"):
+        assert part in answer.message
+
+
+def test_fo_11_a_node_that_is_being_added_is_told_and_blames_nobody() -> None:
+    pending = pod(conditions=[unscheduled("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")])
+    refused = warning(pending, "NotTriggerScaleUp", "1 max node group size reached", at=EARLIER)
+    answer = verdict_of_pod(pending, refused, warning(pending, "TriggeredScaleUp", "l4-pool 0->1 (max: 4)"))
+    assert answer.reason is Reason.UNSCHEDULABLE
+    assert "a node is being added (l4-pool 0->1 (max: 4))" in answer.message
+
+
+def test_fo_11_backing_off_after_a_failure_does_not_hide_the_failure() -> None:
+    pending = pod(conditions=[unscheduled("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")])
+    failed = warning(pending, "FailedScaleUp", "GCE quota exceeded", at=EARLIER)
+    echo = "pod didn't trigger scale-up: 1 in backoff after failed scale-up"
+    answer = verdict_of_pod(pending, failed, warning(pending, "NotTriggerScaleUp", echo))
+    assert answer.reason is Reason.QUOTA_EXCEEDED
+
+
+L4 = {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+
+
+def node(name: str = "gpu-1", labels: Manifest = L4, **allocatable: str) -> Manifest:
+    return {"metadata": {"name": name, "labels": labels}, "status": {"allocatable": allocatable}}
+
+
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        (node(cpu="8"), Reason.GPU_DRIVER_MISSING),
+        (node(**{"nvidia.com/gpu": "0"}), Reason.GPU_DRIVER_MISSING),
+        (node(**{"nvidia.com/gpu": "1"}), Reason.UNSCHEDULABLE),
+        (node(labels={}, cpu="8"), Reason.UNSCHEDULABLE),
+    ],
+    ids=["no device plugin", "no healthy device", "taken", "another kind of node"],
+)
+def test_fo_11_a_node_with_the_label_and_no_accelerator_lacks_its_driver(
+    there: Manifest, reason: Reason
+) -> None:
+    container = {"name": "triton", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    pending = pod(
+        conditions=[unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")],
+        spec={"nodeSelector": L4, "containers": [container]},
+    )
+    trouble = trouble_of(pending, "serving", None, [there])
+    assert trouble is not None
+    assert trouble.reason is reason
+    assert ("gpu-1" in trouble.message) is (reason is Reason.GPU_DRIVER_MISSING)
+
+
+def test_fo_11_a_pod_whose_device_went_before_it_started_lacks_its_driver() -> None:
+    message = (
+        "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices nvidia.com/gpu"
+    )
+    answer = verdict_of_pod(pod(phase="Failed", reason="UnexpectedAdmissionError", message=message))
+    assert answer.reason is Reason.GPU_DRIVER_MISSING
+    assert message in answer.message
 
 
 def test_fo_11_a_scale_up_that_failed_before_the_pod_had_a_node_is_forgotten() -> None:
