@@ -40,8 +40,8 @@ test-unit: venv ## Tests that need no cluster and no Triton
 test-cluster: venv ## Tests on the real Kubernetes and the real Triton of this machine
 	$(BIN)/pytest -q -n 3 --dist loadscope -m "(cluster or triton) and not autoscaling"
 
-test-autoscaling: venv ## Replicas through a real KEDA and Prometheus, up, down and to zero; builds KEDA
-	$(BIN)/pytest -q -rP -m autoscaling tests/cluster/test_autoscaling.py
+test-autoscaling: venv ## Replicas through a real KEDA, and an HPA on prometheus-adapter; builds both
+	$(BIN)/pytest -q -rP -m autoscaling tests/cluster/autoscaling
 
 test-faults: venv ## 300 seeded plans of faults between operator and API server, and kills at every write
 	FAULT_PLANS=$(FAULT_PLANS) $(BIN)/pytest -q tests/faults/test_faults.py
