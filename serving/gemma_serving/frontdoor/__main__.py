@@ -16,7 +16,7 @@ from gemma_serving.contract import ContractError
 from gemma_serving.frontdoor.app import FrontDoor, make_admin_app, make_app
 from gemma_serving.frontdoor.books import Books
 from gemma_serving.frontdoor.config import FrontDoorConfig
-from gemma_serving.frontdoor.discovery import Discovery
+from gemma_serving.frontdoor.discovery import ACCOUNT, Discovery
 from gemma_serving.frontdoor.fleet import Endpoint, EndpointState, Fleet
 from gemma_serving.frontdoor.forwarding import Forwarder
 from gemma_serving.frontdoor.holding import Waiting
@@ -39,22 +39,22 @@ def make_door(config: FrontDoorConfig) -> FrontDoor:
 
 
 def take_up(door: FrontDoor, states: Mapping[Endpoint, EndpointState]) -> None:
-    """The fleet as discovery sees it now; whoever waits for a pod that has come goes on."""
+    """The fleet as discovery sees it now; whoever waits for a pod that has come, or never will, goes on."""
     door.fleet.replace(states)
     door.knows_fleet = True
     door.forwarder.balance.retain({address for state in states.values() for address in state.addresses})
-    for endpoint, state in states.items():
-        if state.addresses:
+    for endpoint in door.waiting.endpoints():
+        if endpoint not in states or states[endpoint].addresses:
             door.waiting.arrived(endpoint)
 
 
-async def serve(config: FrontDoorConfig, host: str, ports: tuple[int, int]) -> None:
+async def serve(config: FrontDoorConfig, host: str, ports: tuple[int, int], account: Path = ACCOUNT) -> None:
     """Serve until SIGTERM or SIGINT, then let requests end."""
     door = make_door(config)
     told = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, told.set)
-    discovery = Discovery(config.namespaces, lambda states: take_up(door, states))
+    discovery = Discovery(config.namespaces, lambda states: take_up(door, states), account)
     public, admin = (
         listener(make_app(door), host, ports[0]),
         listener(make_admin_app(door), host, ports[1]),
@@ -77,7 +77,7 @@ async def _drain(door: FrontDoor) -> None:
     door.is_leaving = True
     await asyncio.sleep(REMOVAL_SECONDS)
     for _ in range(int(DRAIN_SECONDS / LOOK_SECONDS)):
-        if not sum(door.books.running.values()):
+        if not door.open_requests:
             return
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -91,15 +91,20 @@ def main() -> int:
     parser.add_argument("--host", default="0.0.0.0", help="address of both ports (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="API port (%(default)s)")
     parser.add_argument("--admin-port", type=int, default=9090, help="probes and metrics (%(default)s)")
+    parser.add_argument(
+        "--account", type=Path, default=ACCOUNT, help="token and ca.crt of its service account (%(default)s)"
+    )
     parser.add_argument("--log-format", choices=FORMATS, default=FORMATS[0], help="(%(default)s)")
     given = parser.parse_args()
     configure(given.log_format)
+    # It tells of each request that it sends, which is each that comes in.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         config = FrontDoorConfig.from_json(given.config.read_bytes())
     except (OSError, ContractError) as error:
         print(f"cannot read {given.config}: {error}", file=sys.stderr)
         return 2
-    uvloop.run(serve(config, given.host, (given.port, given.admin_port)))
+    uvloop.run(serve(config, given.host, (given.port, given.admin_port), given.account))
     return 0
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import httpx2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gemma_serving.frontdoor.books import Books
 from gemma_serving.frontdoor.fleet import Endpoint, Fleet, Target, parse_endpoint
@@ -47,6 +49,8 @@ class FrontDoor:
         self.listing = Listing(fleet)
         self.is_leaving = False
         self.knows_fleet = False
+        self.open_requests = 0
+        """On the public port, held ones and streams among them."""
         self._mirrors: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -118,6 +122,29 @@ class FrontDoor:
             log.info("a mirrored request to %s failed: %s", target.endpoint, error)
 
 
+class _Leavable:
+    """Counts open requests, and tells callers of a door that leaves to connect anew: to another one.
+
+    Proxies deal out connections, so that a kept one would bring requests until the door cuts it.
+    """
+
+    def __init__(self, app: ASGIApp, door: FrontDoor) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def telling(message: Message) -> None:
+            if self._door.is_leaving and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        self._door.open_requests += 1
+        try:
+            await self._app(scope, receive, telling)
+        finally:
+            self._door.open_requests -= 1
+
+
 async def _passed_on(answer: Answer) -> AsyncIterator[bytes]:
     """The pod's own bytes. A pod that dies meanwhile is told of on a stream, and cuts anything else short."""
     is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
@@ -176,7 +203,11 @@ def make_app(door: FrontDoor) -> Starlette:
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
     ]
-    return Starlette(routes=routes, exception_handlers={ApiError: refused, HTTPException: refused})
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(_Leavable, door)],
+        exception_handlers={ApiError: refused, HTTPException: refused},
+    )
 
 
 def make_admin_app(door: FrontDoor) -> Starlette:

@@ -54,8 +54,13 @@ class Balance:
         self._of(address).open -= 1
 
     def failed(self, address: str, now: float) -> None:
-        """The replica did not answer: leave it alone for a while, twice as long each time."""
+        """The replica did not answer: leave it alone for a while, twice as long each time.
+
+        Requests that were under way when the first one failed tell nothing new.
+        """
         replica = self._of(address)
+        if replica.closed_until > now:
+            return
         replica.failures += 1
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (replica.failures - 1), LONGEST_PAUSE_SECONDS)
         replica.closed_until = now + pause

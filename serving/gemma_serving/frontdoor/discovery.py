@@ -19,6 +19,7 @@ from gemma_serving.frontdoor.fleet import Endpoint, EndpointState
 log = logging.getLogger(__name__)
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the kubelet mounts the token and the API server's authority."""
 GROUP = "serving.gemma-operator.dev"
 OWNER_LABEL = f"{GROUP}/deployment"
 WATCH_SECONDS = 300
@@ -91,16 +92,20 @@ class Discovery:
     """Follows both kinds and tells of every change."""
 
     def __init__(
-        self, namespaces: list[str], changed: Callable[[Mapping[Endpoint, EndpointState]], None]
+        self,
+        namespaces: list[str],
+        changed: Callable[[Mapping[Endpoint, EndpointState]], None],
+        account: Path = ACCOUNT,
     ) -> None:
         self._places: list[str | None] = list(namespaces) or [None]
         self._changed = changed
+        self._account = account
         self._seen = Seen()
         self._listed: set[tuple[str, str | None]] = set()
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         self._client = httpx2.AsyncClient(
             base_url=f"https://{host}:{port}",
-            verify=ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")),
+            verify=ssl.create_default_context(cafile=str(account / "ca.crt")),
             timeout=httpx2.Timeout(10.0, read=WATCH_SECONDS + 30),
             trust_env=False,
         )
@@ -125,7 +130,7 @@ class Discovery:
 
     async def _list(self, kind: Collection, place: str | None, objects: dict[tuple[str, str], Object]) -> str:
         answer = await self._client.get(
-            kind.url(place), params={"labelSelector": kind.selector}, headers=_authorization()
+            kind.url(place), params={"labelSelector": kind.selector}, headers=self._authorization()
         )
         page = answer.raise_for_status().json()
         found = {_key(item): item for item in page["items"]}
@@ -146,7 +151,7 @@ class Discovery:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         async with self._client.stream(
-            "GET", kind.url(place), params=params, headers=_authorization()
+            "GET", kind.url(place), params=params, headers=self._authorization()
         ) as response:
             response.raise_for_status()
             async for line in response.aiter_lines():
@@ -164,10 +169,9 @@ class Discovery:
         if len(self._listed) == 2 * len(self._places):
             self._changed(self._seen.states())
 
-
-def _authorization() -> dict[str, str]:
-    """The kubelet renews the token: read each time."""
-    return {"authorization": f"Bearer {(ACCOUNT / 'token').read_text().strip()}"}
+    def _authorization(self) -> dict[str, str]:
+        """The kubelet renews the token: read each time."""
+        return {"authorization": f"Bearer {(self._account / 'token').read_text().strip()}"}
 
 
 def _key(item: Object) -> tuple[str, str]:

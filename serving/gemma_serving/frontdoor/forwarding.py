@@ -16,11 +16,14 @@ from gemma_serving.frontdoor.balance import Balance
 from gemma_serving.frontdoor.books import Books
 from gemma_serving.frontdoor.config import FrontDoorConfig
 from gemma_serving.frontdoor.fleet import Endpoint, Fleet, Target
-from gemma_serving.frontdoor.holding import Waiting, gave_up
+from gemma_serving.frontdoor.holding import Waiting, deleted, gave_up
 from gemma_serving.gateway.errors import ApiError
 
 CONNECT_SECONDS = 1.0
 """Within a cluster a connection takes a millisecond; a node that is gone never answers."""
+LAST_CONNECT_SECONDS = 5.0
+"""For the only replica that is left to ask: where this process itself got no processor for a second, every
+connection seems to time out, and going elsewhere gains nothing."""
 MOST_ATTEMPTS = 4
 """Replicas asked, one after the other."""
 OUTAGE_SECONDS = 10.0
@@ -41,6 +44,16 @@ class Asked:
     headers: Mapping[str, str]
     body: dict[str, Any]
     prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request as it goes to one replica."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+    timeout: httpx2.Timeout
 
 
 @dataclass(slots=True)
@@ -71,9 +84,8 @@ class Forwarder:
         self._books = books
         self._config = config
         self.balance = Balance()
-        timeout = httpx2.Timeout(config.request_timeout_seconds, connect=CONNECT_SECONDS)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+        self._client = httpx2.AsyncClient(limits=limits, trust_env=False)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -85,10 +97,12 @@ class Forwarder:
         return state is not None and bool(state.addresses)
 
     async def await_replica(self, endpoint: Endpoint) -> None:
-        """Wait for a pod, and be counted meanwhile. Raises ApiError 429 or 503."""
+        """Wait for a pod, and be counted meanwhile. Raises ApiError 404, 429 or 503."""
         began = time.monotonic()
         deadline = began + self._config.hold_seconds
         while not self.has_replica(endpoint):
+            if endpoint not in self._fleet.endpoints:
+                raise deleted(endpoint)
             async with self._waiting.place(endpoint) as arrival:
                 left = deadline - time.monotonic()
                 try:
@@ -103,6 +117,7 @@ class Forwarder:
         Nothing has been passed on yet when another replica is asked: the caller sees one answer.
         """
         body = json.dumps({**asked.body, "model": target.model}).encode()
+        headers = {name: value for name, value in asked.headers.items() if name not in _OWN_HEADERS}
         attempt = _Attempt(time.monotonic() + OUTAGE_SECONDS)
         while len(attempt.tried) < MOST_ATTEMPTS and time.monotonic() < attempt.deadline:
             address = self._next_address(target.endpoint, asked.prefix, attempt)
@@ -114,7 +129,8 @@ class Forwarder:
             attempt.count += 1
             if attempt.count > 1:
                 self._books.retried(target.endpoint)
-            answer = await self._try(address, target.endpoint, asked, body)
+            url, timeout = f"http://{address}{asked.path}", self._timeout(target.endpoint, attempt)
+            answer = await self._try(address, target.endpoint, _Sent(url, headers, body, timeout))
             if answer is None:
                 continue
             if answer.status not in (*ELSEWHERE, 429):
@@ -143,33 +159,38 @@ class Forwarder:
             attempt.tried.add(address)
         return address
 
-    async def _try(self, address: str, endpoint: Endpoint, asked: Asked, body: bytes) -> Answer | None:
-        """None where the replica gave no answer at all."""
-        chunks = self._exchange(address, endpoint, asked, body)
+    def _timeout(self, endpoint: Endpoint, attempt: _Attempt) -> httpx2.Timeout:
+        state = self._fleet.endpoints.get(endpoint)
+        has_other = state is not None and not state.addresses <= attempt.tried
+        connect = CONNECT_SECONDS if has_other else LAST_CONNECT_SECONDS
+        return httpx2.Timeout(self._config.request_timeout_seconds, connect=connect)
+
+    async def _try(self, address: str, endpoint: Endpoint, sent: _Sent) -> Answer | None:
+        """None where the replica gave no whole answer, or no first byte of a good one."""
+        chunks = self._exchange(address, endpoint, sent)
         try:
             head = await anext(chunks)
+            assert isinstance(head, httpx2.Response)
+            if head.status_code in (*ELSEWHERE, 429):
+                content = b"".join([chunk async for chunk in chunks])
+                self.balance.answered(address)
+                return Answer(head.status_code, _kept(head.headers), _once(content))
         except (httpx2.TransportError, StopAsyncIteration):
             await chunks.aclose()
             self.balance.failed(address, time.monotonic())
             return None
-        assert isinstance(head, httpx2.Response)
         self.balance.answered(address)
-        if head.status_code in (*ELSEWHERE, 429):
-            content = b"".join([chunk async for chunk in _bytes(chunks)])
-            return Answer(head.status_code, _kept(head.headers), _once(content))
         return Answer(head.status_code, _kept(head.headers), _bytes(chunks))
 
-    async def _exchange(
-        self, address: str, endpoint: Endpoint, asked: Asked, body: bytes
-    ) -> AsyncGenerator[Any, None]:
+    async def _exchange(self, address: str, endpoint: Endpoint, sent: _Sent) -> AsyncGenerator[Any, None]:
         """The response once its first bytes are there, then its bytes. Counts it as open until then."""
         self.balance.began(address)
         self._books.running[endpoint] += 1
         try:
-            headers = {name: value for name, value in asked.headers.items() if name not in _OWN_HEADERS}
-            url = f"http://{address}{asked.path}"
             async with (
-                self._client.stream("POST", url, content=body, headers=headers) as response,
+                self._client.stream(
+                    "POST", sent.url, content=sent.content, headers=sent.headers, timeout=sent.timeout
+                ) as response,
                 aclosing(response.aiter_raw()) as raw,
             ):
                 first = await anext(raw, b"")

@@ -23,8 +23,12 @@ class Waiting:
         """Requests that wait for a pod of the endpoint."""
         return self._counts[endpoint]
 
+    def endpoints(self) -> list[Endpoint]:
+        """What somebody has waited for since its last arrival."""
+        return list(self._arrivals)
+
     def arrived(self, endpoint: Endpoint) -> None:
-        """The endpoint has replicas: everybody goes on."""
+        """The endpoint has replicas, or is gone: everybody goes on."""
         event = self._arrivals.pop(endpoint, None)
         if event is not None:
             event.set()
@@ -46,3 +50,9 @@ def gave_up(endpoint: Endpoint, seconds: float) -> ApiError:
     """503: no pod came in time."""
     message = f"{endpoint} has no pod that takes requests, and none came within {seconds:.0f} s. Retry later."
     return ApiError(503, message, "server_error", "no_replica", retry_after_seconds=30)
+
+
+def deleted(endpoint: Endpoint) -> ApiError:
+    """404: there will be no pod."""
+    message = f"{endpoint} was deleted while the request waited for a pod."
+    return ApiError(404, message, code="model_not_found", param="model")

@@ -36,14 +36,23 @@ def test_a_replica_that_goes_moves_only_its_own_requests(addresses: set[str], pr
 def test_a_failed_replica_is_tried_again_after_a_pause_that_grows() -> None:
     balance = Balance()
     both = ["10.0.0.1:8080", "10.0.0.2:8080"]
-    for _ in range(3):
-        balance.failed(both[0], 0.0)
-    assert balance.choose(both, "", 1.9) == both[1]
+    for now in (0.0, 0.5, 1.5):
+        balance.failed(both[0], now)
+    assert balance.choose(both, "", 3.4) == both[1]
     balance.began(both[1])
-    assert balance.choose(both, "", 2.1) == both[0]
-    balance.answered(both[0])
-    balance.failed(both[0], 3.0)
     assert balance.choose(both, "", 3.6) == both[0]
+    balance.answered(both[0])
+    balance.failed(both[0], 4.0)
+    assert balance.choose(both, "", 4.6) == both[0]
+
+
+def test_requests_that_fail_together_are_one_failure() -> None:
+    balance = Balance()
+    both = ["10.0.0.1:8080", "10.0.0.2:8080"]
+    for _ in range(64):
+        balance.failed(both[0], 0.0)
+    balance.began(both[1])
+    assert balance.choose(both, "", 0.6) == both[0]
 
 
 def test_where_all_have_failed_one_is_tried_all_the_same() -> None:

@@ -222,22 +222,34 @@ async def test_a_mirror_gets_a_copy_and_the_caller_one_answer(pods: Pods) -> Non
     await door.close()
 
 
-async def test_64_streams_over_three_replicas_while_one_leaves_and_one_comes(
+async def test_a_request_that_waits_for_an_endpoint_that_is_deleted_is_told_so(door: FrontDoor) -> None:
+    knows(door)
+    async with asking(door) as client:
+        held = asyncio.create_task(client.post("/v1/chat/completions", json=CHAT))
+        while not door.waiting.count(A):
+            await asyncio.sleep(0.01)
+        take_up(door, {})
+        answer = await held
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_a_door_that_leaves_sends_its_callers_elsewhere_and_waits_for_those_it_holds(
     door: FrontDoor, pods: Pods
 ) -> None:
-    script = Script([f"t{i} " for i in range(10)], delay_seconds=0.02)
-    some = [pods.start("alpha", script, max_concurrent_requests=16, max_queued_requests=64) for _ in range(3)]
-    knows(door, alpha=[*some, unused_address()])
+    knows(door, beta=[pods.start("beta")])
     async with asking(door) as client:
-        asked = [
-            asyncio.create_task(client.post("/v1/chat/completions", json={**CHAT, "stream": True, "seed": n}))
-            for n in range(64)
-        ]
-        await asyncio.sleep(0.1)
-        knows(door, alpha=some[1:])
-        answers = await asyncio.gather(*asked)
-    assert {answer.status_code for answer in answers} == {200}
-    assert all(answer.text.rstrip().endswith("data: [DONE]") for answer in answers)
+        held = asyncio.create_task(client.post("/v1/chat/completions", json=CHAT))
+        while not door.waiting.count(A):
+            await asyncio.sleep(0.01)
+        before = await client.post("/v1/chat/completions", json={**CHAT, "model": "beta"})
+        door.is_leaving = True
+        after = await client.post("/v1/chat/completions", json={**CHAT, "model": "beta"})
+        assert door.open_requests == 1
+        knows(door, alpha=[pods.start("alpha")])
+        assert (await held).status_code == 200
+    assert "connection" not in before.headers
+    assert (after.status_code, after.headers["connection"]) == (200, "close")
+    assert door.open_requests == 0
 
 
 async def test_nobody_is_counted_after_callers_have_gone(door: FrontDoor, pods: Pods) -> None:
