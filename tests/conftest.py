@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 PLATFORM = {
     "test_buckets",
@@ -27,17 +26,20 @@ def group_of(path: Path) -> str:
     return f"{room}-platform" if path.stem in PLATFORM else room
 
 
-class RoomScheduling(LoadScopeScheduling):
-    """A group's tests on one worker, the longest group first."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group_of(Path(nodeid.partition("::")[0]))
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> RoomScheduling | None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
     """For `--dist loadscope`. Not `loadgroup`: xdist 3.8 marks groups where pytest 9.2 no longer reads."""
     if config.getvalue("dist") != "loadscope":
         return None
+    # vLLM's environment runs some of these tests, and has no xdist.
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
+
+    class RoomScheduling(LoadScopeScheduling):
+        """A group's tests on one worker, the longest group first."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(Path(nodeid.partition("::")[0]))
+
     # Its own order, by the number of tests, puts the longest last.
     config.option.loadscopereorder = False
     return RoomScheduling(config, log)
