@@ -7,6 +7,7 @@ to whatever versions of third-party packages those images carry.
 from gemma_serving.contract.codec import ContractError
 from gemma_serving.contract.events import (
     Accepted,
+    AdapterState,
     Delta,
     EngineStats,
     Failed,
@@ -28,6 +29,7 @@ from gemma_serving.contract.gateway import (
     TracingConfig,
 )
 from gemma_serving.contract.names import (
+    ADAPTERS_KEY,
     CANCEL_KEY,
     EVENT_TENSOR,
     MEDIA_TENSOR,
@@ -45,6 +47,7 @@ from gemma_serving.contract.runtime import (
 )
 
 __all__ = [
+    "ADAPTERS_KEY",
     "BUCKET_REVISION",
     "CANCEL_KEY",
     "EVENT_TENSOR",
@@ -55,6 +58,7 @@ __all__ = [
     "STATS_REQUEST",
     "Accepted",
     "AccessConfig",
+    "AdapterState",
     "ContractError",
     "Delta",
     "DrafterConfig",

@@ -111,8 +111,20 @@ class GenerateEvent(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterState(Message):
+    """One LoRA adapter that the engine was asked to hold."""
+
+    name: str
+    path: str
+    failure: str | None = None
+    """Why it is not loaded; None: it answers requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStats(Message):
     """What the engine is doing now."""
+
+    _nested: ClassVar[dict[str, type]] = {"adapters": AdapterState}
 
     running: int
     waiting: int
@@ -121,3 +133,5 @@ class EngineStats(Message):
     tokens_generated_total: int
     last_step_unix: float
     """When the engine last finished a step (seconds since the epoch); 0 before the first."""
+    adapters: list[AdapterState] | None = None
+    """By name. None: those it was started with."""

@@ -47,7 +47,8 @@ class DrafterConfig(Message):
 
 LIVE_FIELDS = frozenset({"max_queued_requests", "access", "safety"})
 """Fields of runtime.json that a running gateway takes up when the file changes. All others are read once, at
-the start of a container: changing one takes new pods."""
+the start of a container: changing one takes new pods. `adapters` are taken up as well, as far as the engine
+can: where `adapter_slots` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,13 @@ class RuntimeConfig(Message):
     engine_arguments: dict[str, Any] = field(default_factory=dict)
     """Passed to the engine as they are; rendered by the planner for the exact engine version."""
     adapters: dict[str, str] = field(default_factory=dict)
-    """LoRA adapters loaded at start: name to path inside the pod, of a PEFT folder.
+    """LoRA adapters: name to path inside the pod, of a PEFT folder.
 
     For llama.cpp of a GGUF file, or of a folder that holds one."""
     adapter_rank: int | None = None
     """Largest rank that memory is planned for; None: what the adapters themselves have."""
+    adapter_slots: int | None = None
+    """How many adapters may be loaded, at start or later. None: those of `adapters`, at start only."""
     drafter: DrafterConfig | None = None
     """None: every token is the model's own step."""
     access: AccessConfig | None = None

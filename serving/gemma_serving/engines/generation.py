@@ -10,12 +10,13 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gemma_serving.contract import (
     Accepted,
+    AdapterState,
     Delta,
     EngineStats,
     FailureCode,
@@ -151,6 +152,9 @@ class EngineBase(ABC):
         self._tokens_generated_total = 0
         self._last_step_unix = 0.0
         self._dead: str | None = None
+        self._held_adapters: dict[str, str] = {}
+        """Loaded: name to path, as it was asked for."""
+        self._failed_adapters: dict[str, AdapterState] = {}
 
     @property
     def config(self) -> RuntimeConfig:
@@ -237,6 +241,14 @@ class EngineBase(ABC):
         if generation is not None:
             generation.cancel()
 
+    async def adapt(self, adapters: Mapping[str, str]) -> None:
+        """See Engine.adapt. As it is here, for libraries that take adapters at start only."""
+        others = {name: path for name, path in adapters.items() if self._held_adapters.get(name) != path}
+        self._failed_adapters = {
+            name: AdapterState(name, path, "this engine loads adapters at start only: new pods will have it")
+            for name, path in others.items()
+        }
+
     def stats(self) -> EngineStats:
         """See Engine.stats."""
         death = self._death()
@@ -251,7 +263,12 @@ class EngineBase(ABC):
             kv_total_tokens=total,
             tokens_generated_total=self._tokens_generated_total,
             last_step_unix=self._last_step_unix,
+            adapters=self._adapter_states(),
         )
+
+    def _adapter_states(self) -> list[AdapterState]:
+        held = {name: AdapterState(name, path) for name, path in self._held_adapters.items()}
+        return [state for _, state in sorted({**held, **self._failed_adapters}.items())]
 
     def _death(self) -> str | None:
         """Return why the engine cannot serve any more, None while it can."""

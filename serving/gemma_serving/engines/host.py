@@ -17,6 +17,7 @@ from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 from gemma_serving.contract import (
+    ADAPTERS_KEY,
     CANCEL_KEY,
     STATS_REQUEST,
     ContractError,
@@ -134,6 +135,9 @@ class EngineHost:
                 responder.send(self._engine.stats().to_json())
             elif isinstance(document, dict) and document.keys() == {CANCEL_KEY}:
                 await self._engine.cancel(str(document[CANCEL_KEY]))
+            elif isinstance(document, dict) and document.keys() == {ADAPTERS_KEY}:
+                await self._engine.adapt(_adapters_of(document))
+                responder.send(self._engine.stats().to_json())
             else:
                 await self._generate(GenerateRequest.from_json(payload), media, responder)
         except ContractError as error:
@@ -215,6 +219,14 @@ class _Watched:
         """Return when nobody asks any more, and let nobody ask again."""
         with self._asking:
             self._over = True
+
+
+def _adapters_of(document: dict[str, Any]) -> dict[str, str]:
+    """Return name to path; ContractError if it is anything else."""
+    adapters = document[ADAPTERS_KEY]
+    if not isinstance(adapters, dict) or not all(isinstance(path, str) for path in adapters.values()):
+        raise ContractError(f"{ADAPTERS_KEY}: an object of paths by name is needed")
+    return adapters
 
 
 def _parsed(payload: bytes) -> object:

@@ -132,6 +132,7 @@ class LlamaCppEngine(EngineBase):
     async def load(self, config: RuntimeConfig) -> None:
         """Load the GGUF file; FileNotFoundError, ValueError or RuntimeError say what is wrong."""
         family(config.family)
+        self._held_adapters = dict(config.adapters)
         if config.drafter is not None:
             raise ValueError("llama.cpp is deployed without drafters: leave engine.drafter out")
         if not Path(config.weights_path).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from gemma_serving.contract import (
@@ -18,7 +18,7 @@ from gemma_serving.contract import (
 class Engine(Protocol):
     """What generates tokens.
 
-    All methods are called on one event loop; only `load` and `close` may take long.
+    All methods are called on one event loop; only `load`, `adapt` and `close` may take long.
     """
 
     async def load(self, config: RuntimeConfig) -> None:
@@ -38,6 +38,13 @@ class Engine(Protocol):
         """End the request within one decode step; its stream ends with `finished: cancelled`.
 
         Unknown ids have no effect.
+        """
+        ...
+
+    async def adapt(self, adapters: Mapping[str, str]) -> None:
+        """Hold exactly these LoRA adapters, name to path, while requests go on. Never raises.
+
+        `stats` tells of each whether it is loaded, or why not.
         """
         ...
 

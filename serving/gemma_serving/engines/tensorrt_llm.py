@@ -175,6 +175,7 @@ class TensorRTLLMEngine(EngineBase):
         # A token that this checkpoint's vocabulary lacks comes out as several pieces.
         self._stop_ids = [ids[0] for ids in pieces.values() if len(ids) == 1]
         self._config = config
+        self._held_adapters = dict(config.adapters)
         self._lacking = lacking_beside(arguments.get("speculative_config") or {})
         self._stats_thread.start()
 

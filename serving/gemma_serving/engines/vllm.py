@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -30,13 +30,14 @@ from gemma_serving.contract import (
     TokenLogprob,
     TopLogprob,
 )
-from gemma_serving.engines.adapters import planned_rank
+from gemma_serving.engines.adapters import planned_rank, slots
 from gemma_serving.engines.arguments import check_arguments
 from gemma_serving.engines.families import family, media_kinds, with_one_bos, without_bos
 from gemma_serving.engines.generation import Ending, EngineBase, Generation
 from gemma_serving.engines.media import decoded_media
 from gemma_serving.engines.protocol import EngineFailureError
 from gemma_serving.engines.validation import answer_budget, refuse_beside_a_drafter
+from gemma_serving.engines.vllm_adapters import VllmAdapters
 
 LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM accepts as max_lora_rank (vllm/config/lora.py)."""
@@ -64,10 +65,11 @@ def engine_arguments(config: RuntimeConfig) -> dict[str, Any]:
         "trust_remote_code": False,
         "limit_mm_per_prompt": dict.fromkeys(("image", "video", "audio"), 0 if text_only else most),
     }
-    if config.adapters:
+    if slots(config):
         defaults |= {
             "enable_lora": True,
-            "max_loras": len(config.adapters),
+            "max_loras": slots(config),
+            "max_cpu_loras": slots(config),
             "max_lora_rank": _lora_rank(config),
         }
     if config.drafter is not None:
@@ -166,6 +168,7 @@ class VllmEngine(EngineBase):
         super().__init__()
         self._engine: AsyncLLM | None = None
         self._gauges: _Gauges | None = None
+        self._adapters: VllmAdapters | None = None
         self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
     async def load(self, config: RuntimeConfig) -> None:
@@ -188,11 +191,18 @@ class VllmEngine(EngineBase):
             self._tokenizer = await self._tokenizer
         vocabulary = self._tokenizer.get_vocab()
         self._stop_ids = [vocabulary[token] for token in row.stop_tokens if token in vocabulary]
-        self._adapters = {
-            name: LoRARequest(name, number, config.adapters[name])
-            for number, name in enumerate(sorted(config.adapters), 1)
-        }
         self._config = config
+        self._adapters = VllmAdapters(self._engine, config)
+        await self.adapt(config.adapters)
+        if config.adapter_slots is None and self._failed_adapters:
+            raise ValueError("; ".join(state.failure or "" for state in self._failed_adapters.values()))
+
+    async def adapt(self, adapters: Mapping[str, str]) -> None:
+        """See Engine.adapt."""
+        assert self._adapters is not None
+        self._failed_adapters = await self._adapters.hold(adapters)
+        self._held_adapters = self._adapters.held()
+        self._config = dataclasses.replace(self.config, adapters=self._held_adapters)
 
     async def close(self) -> None:
         """End running requests and stop the engine's processes."""
@@ -250,6 +260,7 @@ class VllmEngine(EngineBase):
     async def _pump(self, generation: Generation, prompt: dict[str, Any], budget: int) -> Ending:
         request = generation.request
         assert self._engine is not None
+        assert self._adapters is not None
         accepted = False
         try:
             params = sampling_params(request, budget, self.config, self._stop_ids)
@@ -257,7 +268,7 @@ class VllmEngine(EngineBase):
                 prompt,
                 params,
                 request.id,
-                lora_request=self._adapters.get(request.adapter or ""),
+                lora_request=self._adapters.request(request.adapter),
                 # Spans of vLLM's own, where engine.arguments name a collector (`otlp_traces_endpoint`).
                 trace_headers=request.trace_context,
                 priority=request.priority,

@@ -47,6 +47,19 @@ def model_not_found(name: str, served: list[str]) -> ApiError:
     return ApiError(404, message, code="model_not_found", param="model")
 
 
+def adapter_not_loaded(name: str, failure: str | None) -> ApiError:
+    """503: the adapter is the deployment's, and this replica does not have it yet."""
+    why = "it is being loaded" if failure is None else failure.rstrip(".")
+    return ApiError(
+        503,
+        f"The model {name!r} is not loaded on this replica: {why}. Retry later.",
+        "server_error",
+        "adapter_not_loaded",
+        "model",
+        retry_after_seconds=5,
+    )
+
+
 def queue_full(retry_after_seconds: int) -> ApiError:
     """429: no slot is free and the queue is full."""
     return ApiError(

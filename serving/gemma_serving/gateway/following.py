@@ -51,11 +51,12 @@ class Follower:
         gateway = self._gateway
         gateway.access.take_up(config.access)
         gateway.safety.take_up(config.safety)
+        gateway.adapters.take_up(config.adapters)
         gateway.engine.admission.queue_limit = config.max_queued_requests
         later = [
             field.name
             for field in dataclasses.fields(RuntimeConfig)
-            if field.name not in LIVE_FIELDS
+            if field.name not in LIVE_FIELDS | {"adapters"}
             and getattr(config, field.name) != getattr(gateway.config, field.name)
         ]
         if later:

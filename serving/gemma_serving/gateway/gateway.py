@@ -13,6 +13,7 @@ from gemma_serving.contract import GenerateRequest, RuntimeConfig
 from gemma_serving.gateway import errors
 from gemma_serving.gateway.access.door import Access
 from gemma_serving.gateway.access.limits import DEFAULT_ANSWER_TOKENS, prompt_tokens
+from gemma_serving.gateway.adapters import Adapters, Loading
 from gemma_serving.gateway.admission import Admission
 from gemma_serving.gateway.drain import Drain
 from gemma_serving.gateway.health import EngineHealth
@@ -38,6 +39,7 @@ class Gateway:
     access: Access
     safety: Safety
     media: MediaLoader
+    adapters: Adapters
     prompt_format: PromptFormat
     quality: Quality | None
     record: Record = field(default_factory=Record)
@@ -52,15 +54,25 @@ class Gateway:
         return "fp_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
     def served_models(self) -> list[str]:
-        """Names that requests may use: the deployment's, and `NAME:ADAPTER` for each adapter."""
+        """Names that requests may use: the deployment's, and `NAME:ADAPTER` for each loaded adapter."""
         name = self.config.model
-        return [name, *(f"{name}:{adapter}" for adapter in self.config.adapters)]
+        return [name, *(f"{name}:{adapter}" for adapter in self.adapters.loaded())]
 
     def adapter_of(self, model: str) -> str | None:
-        """The adapter that a model name means; raises ApiError 404 for a name that is not served."""
-        if model not in self.served_models():
+        """The adapter that a model name means.
+
+        Raises ApiError 404 for a name that is not served, 503 for an adapter that is not loaded here.
+        """
+        name = self.config.model
+        if model == name:
+            return None
+        reports = {f"{name}:{report.name}": report for report in self.adapters.reports()}
+        if model not in reports:
             raise errors.model_not_found(model, self.served_models())
-        return model.removeprefix(self.config.model).removeprefix(":") or None
+        report = reports[model]
+        if report.state is not Loading.LOADED:
+            raise errors.adapter_not_loaded(model, report.message)
+        return report.name
 
     def envelope(self, prefix: str, body: SamplingBody) -> Envelope:
         """What every chunk of one answer repeats."""
@@ -117,4 +129,5 @@ def make_gateway(config: RuntimeConfig, upstream: Upstream) -> Gateway:
     prompt_format = format_of(config.family, Path(config.weights_path))
     media = MediaLoader(config.media, config.modalities, config.variant)
     quality = None if config.quality is None else Quality(config.quality.sample_percent, metrics, safety)
-    return Gateway(config, engine, access, safety, media, prompt_format, quality)
+    adapters = Adapters(config.adapters, health)
+    return Gateway(config, engine, access, safety, media, adapters, prompt_format, quality)

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gemma_serving.contract import RuntimeConfig
+from gemma_serving.gateway.adapters import AdapterKeeper
 from gemma_serving.gateway.admin import make_admin_app
 from gemma_serving.gateway.app import make_app
 from gemma_serving.gateway.drain import write_handshake
@@ -94,6 +95,7 @@ async def serve(config: RuntimeConfig, upstream: Upstream, addresses: Addresses)
         asyncio.create_task(work)
         for work in (gateway.safety.watch(), gateway.access.watch(), follower.watch())
     ]
+    tasks.append(asyncio.create_task(AdapterKeeper(upstream, gateway.adapters, engine.health).run()))
     if gateway.quality is not None:
         tasks.append(asyncio.create_task(gateway.quality.run()))
     waiter = asyncio.create_task(told.wait())

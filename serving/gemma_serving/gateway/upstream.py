@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from enum import Enum
 from typing import Any, Protocol
@@ -37,6 +37,8 @@ CANCEL_ATTEMPTS, CANCEL_SECONDS = 5, 2.0
 """How often an engine is told to end a sequence, and how long each time may take; then its stream is
 cancelled after all."""
 STATS_TIMEOUT_SECONDS = 5.0
+ADAPT_TIMEOUT_SECONDS = 300.0
+"""Sixteen adapters of 500 MB from a shared file system."""
 READY_TIMEOUT_SECONDS = 5.0
 
 
@@ -65,6 +67,12 @@ class Upstream(Protocol):
 
     async def stats(self) -> contract.EngineStats:
         """What the engine is doing now. Raises UpstreamError, TimeoutError."""
+        ...
+
+    async def adapt(self, adapters: Mapping[str, str]) -> contract.EngineStats:
+        """Have the engine hold these LoRA adapters, name to path; how it is then. Raises UpstreamError,
+        TimeoutError.
+        """
         ...
 
     async def model_state(self) -> ModelState:
@@ -101,12 +109,20 @@ class TritonUpstream:
 
     async def stats(self) -> contract.EngineStats:
         """What the engine is doing now."""
+        return await self._stats_after("stats", contract.STATS_REQUEST, STATS_TIMEOUT_SECONDS)
+
+    async def adapt(self, adapters: Mapping[str, str]) -> contract.EngineStats:
+        """Have the engine hold these LoRA adapters; how it is then."""
+        wanted = json.dumps({contract.ADAPTERS_KEY: dict(adapters)})
+        return await self._stats_after("adapters", wanted, ADAPT_TIMEOUT_SECONDS)
+
+    async def _stats_after(self, identity: str, payload: str, timeout_seconds: float) -> contract.EngineStats:
         answer: bytes | None = None
-        async with asyncio.timeout(STATS_TIMEOUT_SECONDS):
-            async for raw in self._events(_infer_request("stats", contract.STATS_REQUEST.encode(), ())):
+        async with asyncio.timeout(timeout_seconds):
+            async for raw in self._events(_infer_request(identity, payload.encode(), ())):
                 answer = raw
         if answer is None:
-            raise UpstreamError("the engine answered a statistics request with nothing")
+            raise UpstreamError(f"the engine answered a request for {identity} with nothing")
         return contract.EngineStats.from_json(answer)
 
     async def model_state(self) -> ModelState:

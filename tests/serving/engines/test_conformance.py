@@ -96,6 +96,20 @@ async def test_the_prompts_ids_are_told_where_they_are_wanted(engine: Engine) ->
     assert untold.events[0].accepted.token_ids is None
 
 
+async def test_an_adapter_that_cannot_be_loaded_is_told_with_the_reason_and_nothing_else_changes(
+    engine: Engine,
+) -> None:
+    before = (await ask(engine)).text
+    await engine.adapt({"nowhere": "/nonexistent"})
+    (state,) = engine.stats().adapters or ()
+    assert (state.name, state.path) == ("nowhere", "/nonexistent")
+    assert state.failure
+    assert (await ask(engine, adapter="nowhere")).failed.param == "adapter"
+    assert (await ask(engine)).text == before
+    await engine.adapt({})
+    assert engine.stats().adapters == []
+
+
 async def test_answer_is_capped_by_the_context(engine: Engine, case: EngineCase) -> None:
     answer = await ask(engine, "word " * (case.config.context_length - 8), max_tokens=100, ignore_eos=True)
     assert answer.finished.reason == "length"

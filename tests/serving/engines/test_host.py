@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gemma_serving.contract import CANCEL_KEY, STATS_REQUEST, EngineStats
+from gemma_serving.contract import ADAPTERS_KEY, CANCEL_KEY, STATS_REQUEST, AdapterState, EngineStats
 from gemma_serving.engines.host import EngineHost
 from support.generating import request
 from support.runtime_configs import runtime_config
@@ -202,3 +202,23 @@ def test_failing_load_reaches_the_caller() -> None:
     )
     with pytest.raises(FileNotFoundError, match="no weights at /weights"):
         host.start()
+
+
+def test_adapters_are_handed_to_the_engine_and_its_word_on_them_comes_back() -> None:
+    with hosting(ScriptedEngine()) as host:
+        client = Client()
+        host.handle(json.dumps({ADAPTERS_KEY: {"maths": "/weights/maths"}}).encode(), [], client)
+        (answer,) = client.events()
+    (state,) = EngineStats.from_dict(answer).adapters or ()
+    assert isinstance(state, AdapterState)
+    assert state.name == "maths"
+    assert "at start only" in (state.failure or "")
+
+
+@pytest.mark.parametrize("adapters", [[], {"maths": 1}])
+def test_adapters_without_paths_are_refused(adapters: Any) -> None:
+    with hosting(ScriptedEngine()) as host:
+        client = Client()
+        host.handle(json.dumps({ADAPTERS_KEY: adapters}).encode(), [], client)
+        (answer,) = client.events()
+    assert answer["failed"]["code"] == "invalid_request"

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gemma_serving.contract import (
     Accepted,
+    AdapterState,
     Delta,
     EngineStats,
     Failed,
@@ -55,6 +56,12 @@ class ScriptedUpstream:
     most_running: int = 0
     cancelled: int = 0
     tokens: int = 0
+    adapters: dict[str, AdapterState] | None = None
+    """What the engine holds; None: it does not say."""
+    refused_adapters: dict[str, str] = field(default_factory=dict)
+    """Why an adapter cannot be loaded, by name."""
+    adapted: list[dict[str, str]] = field(default_factory=list)
+    """What the engine was asked to hold, each time."""
     last_step: float = 0.0
 
     async def generate(
@@ -101,7 +108,16 @@ class ScriptedUpstream:
         """The engine's books."""
         if self.stats_error is not None:
             raise UpstreamError(self.stats_error)
-        return EngineStats(self.running, 0, 0, 4096, self.tokens, self.last_step)
+        held = None if self.adapters is None else list(self.adapters.values())
+        return EngineStats(self.running, 0, 0, 4096, self.tokens, self.last_step, held)
+
+    async def adapt(self, adapters: Mapping[str, str]) -> EngineStats:
+        """Hold them, but for those that are refused."""
+        self.adapted.append(dict(adapters))
+        self.adapters = {
+            name: AdapterState(name, path, self.refused_adapters.get(name)) for name, path in adapters.items()
+        }
+        return await self.stats()
 
     async def model_state(self) -> ModelState:
         """As it was set."""

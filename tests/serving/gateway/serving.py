@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from gemma_serving.contract import RuntimeConfig
+from gemma_serving.gateway.adapters import AdapterKeeper
 from gemma_serving.gateway.admin import make_admin_app
 from gemma_serving.gateway.app import make_app
 from gemma_serving.gateway.gateway import Gateway, make_gateway
@@ -77,7 +78,9 @@ def running(given: Upstream | Callable[[], Upstream], settings: RuntimeConfig = 
         listeners.append(listener(make_app(gateway), "127.0.0.1", 0))
         listeners.append(listener(make_admin_app(gateway, "http://127.0.0.1:1/metrics"), "127.0.0.1", 0))
         health = Monitor(upstream, gateway.engine.health, lambda: not gateway.engine.admission.running)
-        watching = [asyncio.create_task(work) for work in (health.run(), gateway.safety.watch())]
+        keeper = AdapterKeeper(upstream, gateway.adapters, gateway.engine.health)
+        works = (health.run(), gateway.safety.watch(), keeper.run())
+        watching = [asyncio.create_task(work) for work in works]
         if gateway.quality is not None:
             watching.append(asyncio.create_task(gateway.quality.run()))
         serving = asyncio.gather(listeners[0].serve([public]), listeners[1].serve([admin]))

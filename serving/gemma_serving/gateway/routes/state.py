@@ -70,6 +70,10 @@ def state_of(gateway: Gateway) -> dict[str, Any]:
             "slots": engine.admission.slots,
             "limit": engine.admission.queue_limit,
         },
+        "adapters": [
+            {"name": each.name, "state": each.state.value, "message": each.message}
+            for each in gateway.adapters.reports()
+        ],
         "memory": memory,
         "draining": engine.drain.leaving,
     }
