@@ -64,6 +64,26 @@ def test_a_gateway_gets_a_route_without_a_limit_of_its_own(render: Render) -> No
     assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
 
 
+@pytest.mark.parametrize(
+    ("served", "kind", "endpoints"),
+    [
+        ("monitoring.coreos.com/v1/PodMonitor", "PodMonitor", "podMetricsEndpoints"),
+        ("monitoring.googleapis.com/v1/ClusterPodMonitoring", "PodMonitoring", "endpoints"),
+    ],
+)
+def test_its_counts_are_scraped_by_what_the_cluster_has(
+    render: Render, served: str, kind: str, endpoints: str
+) -> None:
+    documents = render(*ON, "--api-versions", served)
+    monitor = named(documents, kind)["spec"]
+    pod = named(documents, "Deployment")["spec"]["template"]
+    assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert monitor["selector"]["matchLabels"] == named(documents, "Service")["spec"]["selector"]
+    ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert [endpoint["port"] for endpoint in monitor[endpoints]] == ["admin"]
+    assert "admin" in ports
+
+
 def test_the_operator_may_reach_it(render: Render) -> None:
     policy = next(d for d in render(*ON) if d["kind"] == "NetworkPolicy")
     assert json.dumps({"port": 9090, "protocol": "TCP"}) in json.dumps(policy["spec"]["egress"])

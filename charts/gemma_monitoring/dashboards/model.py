@@ -17,6 +17,7 @@ GPU = "a GPU"
 PRICE = "a price of the accelerator"
 SCALING = "spec.scaling"
 SAFETY = "spec.safety"
+FRONT_DOOR = "the front door"
 """What panels may need."""
 
 
