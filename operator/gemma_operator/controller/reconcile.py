@@ -26,6 +26,7 @@ from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.resources.autoscaling import Arrangement
 from gemma_operator.resources.desired import desired_objects
+from gemma_operator.resources.eviction import eviction_marks
 from gemma_operator.resources.persistentvolumeclaim import shared_claims
 from gemma_operator.resources.room import room_for
 from gemma_operator.resources.scrape import scrape_marks
@@ -65,8 +66,9 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
         settled = await bring_about(owner, resource, settled, cluster, arrangement)
         if settled is None:
             return None
-        for pod, metadata in scrape_marks(readable, cluster.children(key)):
-            await cluster.mark(pod, metadata)
+        for marks in (scrape_marks, eviction_marks):
+            for pod, metadata in marks(readable, cluster.children(key)):
+                await cluster.mark(pod, metadata)
     state = None if settled is None else settled.state
     scaling = None
     if arrangement is not None:

@@ -17,6 +17,7 @@ from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Strategy
 from gemma_operator.planning.plan import Plan
 from gemma_operator.resources.autoscaling.objects import endpoint_label
 from gemma_operator.resources.configmap import config_hash
+from gemma_operator.resources.eviction import eviction_annotation
 from gemma_operator.resources.layout import object_metadata
 from gemma_operator.resources.pod import serving_pod
 from gemma_operator.resources.probes import startup_budget_seconds
@@ -62,6 +63,7 @@ def _template(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: Ope
                 CONFIG_HASH_ANNOTATION: config_hash(owner, spec, plan, settings),
                 "kubectl.kubernetes.io/default-container": "gateway",
                 **scrape_annotations(),
+                **eviction_annotation(),
             },
         },
         "spec": serving_pod(owner, spec, plan, settings),

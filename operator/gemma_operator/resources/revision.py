@@ -39,6 +39,7 @@ _NO_POD_CHANGES: dict[str, Any] = {
     "suspend": True,
     "rollout": True,
     "monitoring": {"scrape": True, "objectives": True},
+    "pod": {"safe_to_evict": True},
     "cache": {"retention": True},
     "capacity": {"max_queued_requests": True},
     "access": {"limits": True, "limit_store": {"on_failure": True, "url_secret_ref": {"key": True}}},

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from gemma_operator.api.manifest import ROLE_LABEL, SCRAPE_LABEL, SERVING, Manifest
+from gemma_operator.api.manifest import SCRAPE_LABEL, Manifest
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec, Scrape
 from gemma_operator.resources.layout import ADMIN_PORT
+from gemma_operator.resources.serving_pods import serving_pods
 
 SCRAPE_ANNOTATION = "prometheus.io/scrape"
 _NOT_SCRAPED = "none"
@@ -26,14 +27,7 @@ def scrape_marks(spec: GemmaDeploymentSpec, children: Iterable[Manifest]) -> lis
         "labels": {SCRAPE_LABEL: None if is_scraped else _NOT_SCRAPED},
         "annotations": {SCRAPE_ANNOTATION: "true" if is_scraped else "false"},
     }
-    return [
-        (child, metadata)
-        for child in children
-        if child["kind"] == "Pod"
-        and (child["metadata"].get("labels") or {}).get(ROLE_LABEL) == SERVING
-        and "deletionTimestamp" not in child["metadata"]
-        and _is_scraped(child) is not is_scraped
-    ]
+    return [(pod, metadata) for pod in serving_pods(children) if _is_scraped(pod) is not is_scraped]
 
 
 def _is_scraped(pod: Manifest) -> bool:

@@ -178,6 +178,7 @@ EDITS = [
         rollout__upgradePolicy="Automatic",
         rollout__progressDeadlineSeconds=7200,
         monitoring__scrape="None",
+        pod__safeToEvict=False,
         monitoring__objectives__timeToFirstTokenP95Seconds=0.5,
         monitoring__objectives__timePerOutputTokenP95Seconds=0.5,
         monitoring__objectives__availabilityPercent=99.5,

@@ -45,3 +45,5 @@ class PodOptions(ApiModel):
 
     priority_class_name: DnsName | None = Field(default=None)
     """PriorityClass of the pods. Default: the cluster's."""
+    safe_to_evict: bool = Field(default=True)
+    """Whether the cluster autoscaler may move a pod to empty a node. A drain moves it in any case."""
