@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.conftest import Installed, until
+from cluster.audit import Audit
+from cluster.conftest import OPERATOR_USER, Installed, until
 from cluster.endpoint import CONTINUATION, Endpoint, spec
 from gemma_devcluster import images, installation
 from gemma_devcluster.installation import CHART
@@ -21,16 +22,15 @@ PREVIOUS_CHART = ROOT / "tests" / "data" / "charts" / "gemma-operator-0.1.0-alph
 """As it was before anything in it was released; replaced by each release's own when there is one."""
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 CRD = "gemmadeployments.serving.gemma-operator.dev"
-NAMESPACED = (
-    "deployments,services,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,pods,jobs,leases"
-)
-CLUSTER_WIDE = "clusterroles,clusterrolebindings"
 
 
 def shell_blocks(heading: str) -> list[str]:
     """Shell blocks under a heading of docs/operations.md that say they are tested."""
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^```sh\n# tested\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+USED_BY_HELM_TEST = {(verb, "gemmadeployments") for verb in ("create", "get", "delete")}
 
 
 class Shell:
@@ -75,14 +75,17 @@ def serving(endpoint: Endpoint) -> list[tuple[str, int]]:
 
 
 def left_behind(installed: Installed) -> list[str]:
-    """Objects of the release, or of the operator, that exist although it was uninstalled."""
+    """Objects of the release, of any kind and in any namespace, that exist although it was uninstalled."""
+    kinds = installed.kubectl.run("api-resources", "--verbs=list,delete", "-o", "name").split()
     selector = f"app.kubernetes.io/instance={installation.RELEASE}"
-    where = ("-n", installation.OPERATOR_NAMESPACE)
-    items = [
-        *installed.kubectl.get(NAMESPACED, *where, "-l", selector)["items"],
-        *installed.kubectl.get(CLUSTER_WIDE, "-l", selector)["items"],
-    ]
-    return [f"{item['kind']}/{item['metadata']['name']}" for item in items]
+    found = installed.kubectl.get(",".join(kinds), "--all-namespaces", "-l", selector)["items"]
+    return [f"{item['kind']}/{item['metadata']['name']}" for item in found if item["metadata"]["name"] != CRD]
+
+
+def fields(installed: Installed) -> set[str]:
+    """Of a GemmaDeployment's spec, as the CRD in the cluster has them."""
+    [version] = installed.kubectl.get("crd", CRD)["spec"]["versions"]
+    return set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
 
 
 def test_serving_outlives_upgrade_downgrade_and_uninstall(
@@ -93,12 +96,18 @@ def test_serving_outlives_upgrade_downgrade_and_uninstall(
     before = serving(endpoint)
     assert len(before) == 1
 
+    newest = fields(installed)
     shell.run("Upgrade", chart=PREVIOUS_CHART)
     assert serving(endpoint) == before
+    older = fields(installed)
+    assert older < newest
     shell.run("Upgrade")
     assert serving(endpoint) == before
+    assert fields(installed) == newest
     shell.run("Downgrade")
     assert serving(endpoint) == before
+    assert fields(installed) == older
+    assert left_behind(installed), "what the release made is found, while it is there"
     shell.run("Uninstall")
     until(lambda: left_behind(installed) == [], "the release's objects to go")
     assert serving(endpoint) == before
@@ -125,8 +134,10 @@ def test_everything_goes_with_the_operator_gone_and_comes_back_from_the_backup(
 
     install(installed, "tests.waitFor=Planned")
     release = (installation.RELEASE, "--namespace", installation.OPERATOR_NAMESPACE)
+    audit = Audit.from_now(installed.audit_log, f"{OPERATOR_USER}-test")
     assert "Succeeded" in installed.helm.run("test", *release, "--timeout", "120s")
     assert names(installed) == []
+    assert audit.requests().keys() == USED_BY_HELM_TEST, "all that it is granted, and nothing else"
     shell.run("Backup and restore", number=1)
     endpoint.wait_reason("PodsReady", "Suspended")
     assert endpoint.manifest()["spec"]["suspend"] is True
