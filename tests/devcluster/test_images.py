@@ -1,6 +1,7 @@
 """The image pipeline: what decides a tag, and what is in the images that it builds."""
 
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from gemma_devcluster.images.recipes import (
     select,
     tag_of,
 )
+from gemma_packaging.licences import SHIPPED
 from support.image_bytes import parts_of
 
 DOCKERFILE = """\
@@ -123,6 +125,15 @@ def test_every_dockerfile_defaults_to_public_bases_and_ends_as_another_user_than
     assert "ARG BASE=docker.io/library/python:3.11-slim-bookworm" in lines
     final = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM ")) :]
     assert "USER 1000:1000" in final
+
+
+@pytest.mark.parametrize("recipe", select(list(SHIPPED)), ids=lambda recipe: recipe.name)
+def test_an_image_that_ships_says_whose_it_is_and_where_to_read_on(recipe: Recipe) -> None:
+    text = (REPOSITORY_ROOT / recipe.dockerfile).read_text()
+    named = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", text))
+    assert named == {"title", "version", "description", "url", "documentation", "vendor", "licenses"}
+    page = re.findall(r"documentation=\"https://gemma-operator\.dev/(\w+)\"", text)
+    assert [(REPOSITORY_ROOT / "docs" / f"{name}.md").is_file() for name in page] == [True]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
