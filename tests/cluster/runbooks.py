@@ -9,7 +9,14 @@ LOOKING = re.compile(r"kubectl (?:-n \S+ )?(?:get|describe|logs|exec|rollout his
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FOLLOWS = "--watch"
 """Such a command does not end."""
-OF_ADD_ONS = ("podmonitor", "certificate", "scaledobject", "nvidia-smi", "apiservice | grep metrics")
+OF_ADD_ONS = (
+    "podmonitor",
+    "certificate",
+    "scaledobject",
+    "nvidia-smi",
+    "apiservice | grep metrics",
+    "front-door",
+)
 """Need what a small cluster has not."""
 OF_OTHER_SPECS = ("GUARD", "SECRET")
 """Speak of objects that only some endpoints have."""
