@@ -14,6 +14,8 @@ from gemma_devcluster.kubectl import Kubectl
 
 SHAPES = sorted(installation.CHART.glob("ci/*-values.yaml"))
 SYSTEM_NAMESPACE = "chart-objects"
+PRIORITY = "platform-critical"
+"""Named by a shape; pods of a class that does not exist are refused."""
 DEFINED_ELSEWHERE = ("gateway.networking.k8s.io", "monitoring.coreos.com", "monitoring.googleapis.com")
 """Gateway API and monitoring systems are not installed here; tests/chart looks at their objects."""
 
@@ -23,7 +25,9 @@ def namespaces(control_plane: Any) -> Iterator[None]:
     names = (SYSTEM_NAMESPACE, "team-a", "team-b")
     kubectl: Kubectl = control_plane.kubectl
     kubectl.apply([installation.namespace(name) for name in names])
+    kubectl.run("create", "priorityclass", PRIORITY, "--value=1000")
     yield
+    kubectl.run("delete", "priorityclass", PRIORITY)
     kubectl.run("delete", "namespace", *names, "--wait=false")
 
 
@@ -41,12 +45,31 @@ def admissible(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "spec": {**document["spec"], "serviceAccountName": "default"}}
 
 
+def pods_of(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A pod as each Deployment would make it: Pod Security judges pods, and only warns of what makes them."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": document["metadata"]["name"],
+                "namespace": document["metadata"]["namespace"],
+                "labels": document["spec"]["template"]["metadata"]["labels"],
+            },
+            "spec": document["spec"]["template"]["spec"],
+        }
+        for document in documents
+        if document["kind"] == "Deployment"
+    ]
+
+
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("values", SHAPES, ids=lambda path: path.stem)
 def test_the_api_server_takes_every_object(kubectl: Kubectl, values: Path) -> None:
+    made = rendered(values)
     documents = [
         admissible(document)
-        for document in rendered(values)
+        for document in (*made, *pods_of(made))
         if not document["apiVersion"].startswith(DEFINED_ELSEWHERE)
     ]
     content = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})

@@ -1,23 +1,20 @@
 """The operator, with exactly the chart's roles, uses every permission it is given: the audit log has each."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from apiserver.conftest import SYSTEM_NAMESPACE
 from apiserver.operator_process import CHANGE_SECONDS, OperatorProcess, kubeconfig_for
-from cluster.audit import Audit
+from apiserver.permissions import account_of, granted, grants, refused, used
 from cluster.endpoint import Endpoint
-from gemma_devcluster import builder
 from gemma_devcluster.cluster import Cluster
-from gemma_devcluster.installation import CHART
 from gemma_devcluster.kubectl import Kubectl
 from gemma_devcluster.waiting import await_value
+from gemma_operator.api.base import GROUP
 from gemma_operator.api.manifest import MANAGER, OWNER_LABEL, ROLE_LABEL
 from gemma_operator.kube.kinds import CHILD_KINDS, Kind
 
@@ -27,33 +24,9 @@ SCALING = {"scaling": {"prometheusUrl": "http://127.0.0.1:9", "hpaMetrics": "GKE
 """Nobody answers there: what is proved here is what is written, not what the metric says."""
 KINDS = ",".join(kind.plural for kind in CHILD_KINDS)
 SECONDS = "--timeout=60s"
-GRANTED_KINDS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
-READ_BY_ADMISSION = {("update", "gemmadeployments/finalizers")}
+READ_BY_ADMISSION = {("update", GROUP, "gemmadeployments/finalizers")}
 """Never asked for by a request: OpenShift's admission looks at it when an owner reference blocks deletion."""
 SERVER_MADE = ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation")
-
-
-def grants(release: str, watched: list[str]) -> list[dict[str, Any]]:
-    """Account, roles and bindings as the chart renders them for two replicas, which need the Lease."""
-    helm = str(builder.ensure().path("helm"))
-    values = {"watchNamespaces": watched, "replicas": 2, "tests": {"enabled": False}}
-    arguments = ["template", release, str(CHART), "--namespace", SYSTEM_NAMESPACE, "--values", "-"]
-    text = subprocess.run(
-        [helm, *arguments], input=json.dumps(values), capture_output=True, text=True, check=True
-    ).stdout
-    return [
-        document for document in yaml.safe_load_all(text) if document and document["kind"] in GRANTED_KINDS
-    ]
-
-
-def granted(documents: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    return {
-        (verb, resource)
-        for document in documents
-        for rule in document.get("rules", [])
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
 
 
 def definition(kind: Kind) -> dict[str, Any]:
@@ -98,7 +71,8 @@ def documents(
     request: pytest.FixtureRequest, kubectl: Kubectl, namespace: str
 ) -> Iterator[list[dict[str, Any]]]:
     """The chart's grants, applied; gone again after the test."""
-    rendered = grants(request.param, [namespace] if request.param == "namespaced" else [])
+    watched = [namespace] if request.param == "namespaced" else []
+    rendered = grants(request.param, watched, "operator", replicas=2)  # two need the Lease
     kubectl.apply(rendered)
     yield rendered
     content = json.dumps({"apiVersion": "v1", "kind": "List", "items": rendered})
@@ -107,8 +81,7 @@ def documents(
 
 @pytest.fixture
 def account(documents: list[dict[str, Any]]) -> str:
-    [name] = [d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"]
-    return str(name)
+    return account_of(documents)
 
 
 @pytest.fixture
@@ -219,20 +192,9 @@ def test_every_permission_of_the_chart_is_used_and_none_is_missing(
     endpoint: Endpoint,
 ) -> None:
     user = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{account}"
-    # From the beginning of the log: the account is this mode's, and its first requests opened the watches.
-    audit = Audit(control_plane.layout.audit_log, user, 0)
     live_a_life(endpoint)
     process.stop()  # a watch is in the log when it ends
-    used = set(audit.requests())
-    assert granted(documents) - used == READ_BY_ADMISSION
-    assert refused(control_plane.layout.audit_log, user) == []
-
-
-def refused(log: Path, user: str) -> list[str]:
-    """Requests of a user that the API server answered with 403."""
-    events = (json.loads(line) for line in log.read_text().splitlines())
-    return [
-        event["requestURI"]
-        for event in events
-        if event["user"]["username"] == user and event.get("responseStatus", {}).get("code") == 403
-    ]
+    # The whole log: the account is this mode's, and its first requests opened the watches.
+    log = control_plane.layout.audit_log
+    assert granted(documents) - used(log, user) == READ_BY_ADMISSION
+    assert refused(log, user) == []
