@@ -17,7 +17,7 @@ from gemma_devcluster.cluster import Cluster
 
 pytestmark = pytest.mark.cluster
 
-PLANS = int(os.environ.get("FAULT_PLANS", "40"))
+PLANS = int(os.environ.get("FAULT_PLANS", "20"))
 FLEET_SIZE = 20
 """Lives lived at once: the time goes into waiting for retries."""
 FAULTS_PER_PLAN = 4
