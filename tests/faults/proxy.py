@@ -51,6 +51,8 @@ class WatchFault(StrEnum):
     GONE_AFTER_DROPPED = "events dropped, then 410 Gone"
     STALE = "an earlier event told again"
     LATE = "an event told after the one that follows it"
+    HALF_OPEN = "no byte any more, connection open"
+    """Noticed by silence alone, which takes SILENCE_TIMEOUT_SECONDS."""
 
 
 _STATUSES = {WriteFault.CONFLICT: 409, WriteFault.THROTTLED: 429, WriteFault.BROKEN: 500}
@@ -174,6 +176,8 @@ class FaultProxy:
             fault = self.faults.watches.pop(self.events, None)
             if fault is not None:
                 self.happened[fault] += 1
+            if fault is WatchFault.HALF_OPEN:
+                await asyncio.Event().wait()  # until the operator gives up
             if fault is WatchFault.CUT:
                 assert request.transport is not None
                 request.transport.abort()

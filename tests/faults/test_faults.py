@@ -22,6 +22,9 @@ FLEET_SIZE = 20
 """Lives lived at once: the time goes into waiting for retries."""
 FAULTS_PER_PLAN = 4
 WATCH_FAULTS = 12
+SOON_NOTICED = [fault for fault in WatchFault if fault is not WatchFault.HALF_OPEN]
+HALF_OPEN_EVERY = 100
+"""Plans: a connection that is dead and open costs its batch a minute and a half."""
 LIFE_WRITES = 20
 """About as many writes does an undisturbed life take; faults beyond the last one do not happen."""
 REFERENCE = "plan-999"
@@ -106,7 +109,9 @@ async def test_faults_of_requests_and_watches_do_not_change_the_end(
                 fleet.proxy.faults.writes[name, number] = chance.choice(PASSING)
         for _ in range(WATCH_FAULTS):
             when = fleet.proxy.events + chance.randrange(1, 20 * FLEET_SIZE)
-            fleet.proxy.faults.watches[when] = chance.choice(list(WatchFault))
+            fleet.proxy.faults.watches[when] = chance.choice(SOON_NOTICED)
+        if (batch + FLEET_SIZE) % HALF_OPEN_EVERY == 0:
+            fleet.proxy.faults.watches[fleet.proxy.events + 10 * FLEET_SIZE] = WatchFault.HALF_OPEN
         await fleet.live(names)
         await compare_and_delete(fleet, names, wanted)
         assert fleet.proxy.happened.total() >= FLEET_SIZE

@@ -1,5 +1,6 @@
 """Requests to the Kubernetes API through the official asynchronous client, in plain data."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -73,12 +74,19 @@ Observer = Callable[[Request, int], None]
 class ApiServer:
     """A connection to one API server."""
 
-    def __init__(self, configuration: Configuration, observer: Observer) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        observer: Observer,
+        silence_seconds: float = SILENCE_TIMEOUT_SECONDS,
+    ) -> None:
+        """`silence_seconds`: how long a watch may say nothing until it is taken for dead."""
         configuration.connection_pool_maxsize = NO_LIMIT
         self._configuration = configuration
         self._client = ApiClient(configuration)
         self._client.user_agent = f"gemma-operator/{__version__}"
         self._observer = observer
+        self._silence_seconds = silence_seconds
         self.may_write: Callable[[], bool] = lambda: True
         """Asked before each write: False once another process may hold the lease."""
 
@@ -134,9 +142,14 @@ class ApiServer:
         `opened` is called once the server has agreed to tell of events, of which there may be none for long.
         """
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_TIMEOUT_SECONDS
+            total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=self._silence_seconds
         )
-        response = await self._open(request, timeout)
+        try:
+            # Headers come at once, however quiet the watch is: no need to wait for them as for an event.
+            async with asyncio.timeout(min(REQUEST_TIMEOUT_SECONDS, self._silence_seconds)):
+                response = await self._open(request, timeout)
+        except TimeoutError as error:
+            raise UnavailableError(f"{request}: no answer: {error!r}") from error
         opened()
         rest = b""
         try:

@@ -175,7 +175,7 @@ class Informer:
                 self._forget(item)
             elif event["type"] != "BOOKMARK":
                 self._remember(item)
-        self._touch()
+        # Not touched: a watch also ends where nothing was heard for long. One that is opened again says so.
         return version
 
     def _selection(self) -> dict[str, str]:

@@ -13,7 +13,8 @@ from gemma_operator.kube.informer import LONGEST_DELAY_SECONDS, Informer
 from gemma_operator.kube.kinds import POD, Kind
 from support.virtual_time import VirtualTimeLoop
 
-Answer = Manifest | list[Manifest] | Exception
+Answer = Manifest | list[Manifest] | Exception | float
+"""A number: a watch that is opened, says nothing for so many seconds, and is given up."""
 
 
 def pod(name: str, version: int, phase: str = "Pending") -> Manifest:
@@ -61,6 +62,9 @@ class Script:
     async def watch(self, request: Request, opened: Callable[[], None]) -> AsyncIterator[Manifest]:
         events = await self._next(request)
         opened()
+        if isinstance(events, float):
+            await asyncio.sleep(events)
+            return
         for each in events:
             yield each
 
@@ -180,3 +184,15 @@ def test_what_does_not_work_is_known_while_it_lasts() -> None:
     assert not result.informer.freshness.synced
     assert result.informer.freshness.failure == "down"
     assert result.informer.freshness.tried_at > 0.0
+
+
+def test_a_watch_that_was_given_up_for_its_silence_was_not_heard() -> None:
+    """Its age goes on from when it was opened, so that the alert does not come a silence late."""
+    result = followed(page(1), 90.0, seconds=200.0)
+    assert result.informer.freshness.heard_at < 1.0
+    assert result.informer.freshness.tried_at >= 90.0
+
+
+def test_a_watch_that_answers_again_after_a_silence_is_heard() -> None:
+    result = followed(page(1), 90.0, 90.0, seconds=100.0)
+    assert result.informer.freshness.heard_at >= 90.0
