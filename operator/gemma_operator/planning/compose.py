@@ -7,6 +7,7 @@ from gemma_operator.api.quantity import gib
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec
 from gemma_operator.catalog.hardware_rows import Accelerator, EngineVersion
 from gemma_operator.catalog.rows import Checkpoint
+from gemma_operator.planning.adapter_room import adapter_room
 from gemma_operator.planning.adapters import adapter_plans
 from gemma_operator.planning.cpu import MILLICORES
 from gemma_operator.planning.drafting import drafter_plan
@@ -67,6 +68,7 @@ def _cpu_plan(fit: CpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             f"{fit.verdict.status.value}: {fit.verdict.note}",
             *_own_image(spec, fit.version),
             f"{fit.concurrency} slots of {wish.context} tokens take {gib(fit.kv_bytes)} GiB of KV cache",
+            *_room_sentence(spec, fit.version.engine),
             *(("llama.cpp compiles nothing: compileCache is idle",) if spec.engine.compile_cache else ()),
         ),
         outlook=outlook,
@@ -115,9 +117,11 @@ def _gpu_plan(fit: GpuFit, wish: Wish, spec: GemmaDeploymentSpec, settings: Plan
             f"{gib(demand.pool_bytes)} GiB of KV cache per accelerator hold {fit.concurrency} requests of "
             f"{wish.context} tokens",
             *_drafting(drafter),
+            *_room_sentence(spec, fit.version.engine),
         ),
         outlook=outlook,
         adapters=adapters,
+        adapter_room=adapter_room(spec.model) if _takes_adapters_up(spec, fit.version.engine) else None,
         drafter=drafter,
     )
 
@@ -170,6 +174,22 @@ def _weights_plan(checkpoint: Checkpoint, spec: GemmaDeploymentSpec, size: int) 
         file = (origin.uri.rpartition("/")[2],) if origin.uri.endswith(GGUF) else None
         return WeightsPlan(origin, file or checkpoint.files, file[0] if file else checkpoint.entry, size)
     return WeightsPlan(origin, (), "." if (origin.path or "").endswith(GGUF) else checkpoint.entry, size)
+
+
+def _takes_adapters_up(spec: GemmaDeploymentSpec, engine: EngineName) -> bool:
+    """Whether adapters come to running pods: llama.cpp's library has no call for it."""
+    return spec.model.adapter_slots is not None and engine is EngineName.VLLM
+
+
+def _room_sentence(spec: GemmaDeploymentSpec, engine: EngineName) -> tuple[str, ...]:
+    if spec.model.adapter_slots is None:
+        return ()
+    if not _takes_adapters_up(spec, engine):
+        return (
+            f"{engine.value} loads adapters at start only: with adapterSlots, too, a change takes new pods",
+        )
+    room = adapter_room(spec.model)
+    return (f"{room.count} adapters of rank {room.rank} or less come and go without new pods",)
 
 
 def _drafting(drafter: DrafterPlan | None) -> tuple[str, ...]:

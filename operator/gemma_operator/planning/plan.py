@@ -77,6 +77,16 @@ class AdapterPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterRoom:
+    """What memory is planned for."""
+
+    count: int
+    """Adapters held at once."""
+    rank: int
+    """Largest among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrafterPlan:
     """A drafter and its files."""
 
@@ -162,6 +172,8 @@ class Plan:
     outlook: Outlook | None = None
     adapters: tuple[AdapterPlan, ...] = ()
     """LoRA adapters, by name."""
+    adapter_room: AdapterRoom | None = None
+    """For adapters that come and go while the engine runs; None: it loads them at start only."""
     drafter: DrafterPlan | None = None
     """What guesses tokens ahead."""
 

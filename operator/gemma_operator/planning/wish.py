@@ -8,6 +8,7 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName, GemmaDeploymentSpec, Optimization, Precision
 from gemma_operator.catalog.catalog import Catalog
 from gemma_operator.catalog.rows import Architecture, Variant
+from gemma_operator.planning.adapter_room import adapter_room
 from gemma_operator.planning.drafting import Drafting, drafting_of
 from gemma_operator.planning.media import request_media_bytes, too_much_media
 from gemma_operator.planning.plan import Refusal
@@ -42,7 +43,7 @@ class Wish:
     image: str | None = None
     """The spec's own engine image."""
     adapters: int = 0
-    """LoRA adapters to hold beside the model."""
+    """LoRA adapters to have room for beside the model."""
     adapter_rank: int = 0
     """Largest rank among them."""
     drafting: Drafting | None = None
@@ -82,7 +83,7 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
     excess = too_much_media(spec.media, variant.modalities)
     if excess is not None:
         return Refusal(Reason.DOES_NOT_FIT, f"{key}: {excess}")
-    hardware = spec.hardware
+    hardware, room = spec.hardware, adapter_room(spec.model)
     return Wish(
         variant_key=key,
         variant=variant,
@@ -100,8 +101,8 @@ def wish_of(spec: GemmaDeploymentSpec, catalog: Catalog) -> Wish | Refusal:
         media_items=spec.media.max_items,
         media_bytes=request_media_bytes(spec.media, variant.modalities),
         image=spec.engine.image,
-        adapters=len(spec.model.adapters),
-        adapter_rank=max((adapter.rank for adapter in spec.model.adapters), default=0),
+        adapters=room.count,
+        adapter_rank=room.rank,
         drafting=drafting,
     )
 

@@ -38,6 +38,8 @@ def compile_key(plan: Plan) -> str:
 
 def _adapters(plan: Plan) -> list[int]:
     """Their number and ranks shape the kernels; their values do not."""
+    if plan.adapter_room is not None:
+        return [plan.adapter_room.rank] * plan.adapter_room.count
     return [adapter.rank for adapter in plan.adapters]
 
 

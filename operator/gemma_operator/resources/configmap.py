@@ -28,7 +28,8 @@ def runtime_config_map(
 def config_hash(owner: Owner, spec: GemmaDeploymentSpec, plan: Plan, settings: OperatorSettings) -> str:
     """Hash of what in runtime.json takes new pods; running gateways take up the rest."""
     content = _content(owner, spec, plan, settings)
-    return content_hash({name: value for name, value in content.items() if name not in LIVE_FIELDS})
+    live = LIVE_FIELDS if plan.adapter_room is None else LIVE_FIELDS | {"adapters"}
+    return content_hash({name: value for name, value in content.items() if name not in live})
 
 
 def with_live_fields(kept: Manifest, rendered: Manifest) -> Manifest:

@@ -3,7 +3,7 @@
 from posixpath import join, normpath
 
 from gemma_operator.api.manifest import Manifest, Owner, labels_for, short_name
-from gemma_operator.planning.origin import BucketOrigin, HubOrigin
+from gemma_operator.planning.origin import BucketOrigin, ClaimOrigin, HubOrigin
 from gemma_operator.planning.plan import AdapterPlan, Plan, WeightsPlan
 from gemma_serving.contract import BUCKET_REVISION, bucket_folder, repository_folder
 
@@ -14,6 +14,8 @@ MODELS_FOLDER = "/models"
 WEIGHTS_FOLDER = "/weights"
 ADAPTERS_FOLDER = "/adapters"
 """LoRA adapters that do not lie beside the model's own files."""
+CLAIMS_FOLDER = "/claims"
+"""Claims that hold LoRA adapters, each by its name."""
 SHARED_MEMORY_FOLDER = "/dev/shm"
 TEMPORARY_FOLDER = "/tmp"
 RUN_FOLDER = "/run/gemma"
@@ -69,14 +71,19 @@ def fetch_target(plan: Plan) -> str:
     return WEIGHTS_FOLDER if plan.weights.is_fetched else ADAPTERS_FOLDER
 
 
-def adapter_mount_folder(adapter: AdapterPlan) -> str:
-    """Where the claim or the image of an adapter is mounted."""
-    return join(ADAPTERS_FOLDER, adapter.name)
+def adapter_mount_folder(plan: Plan, adapter: AdapterPlan) -> str:
+    """Where the claim or the image of an adapter is mounted; a claim once, whoever else is in it."""
+    origin, model = adapter.weights.origin, plan.weights.origin
+    if not isinstance(origin, ClaimOrigin):
+        return join(ADAPTERS_FOLDER, adapter.name)
+    if isinstance(model, ClaimOrigin) and model.claim_name == origin.claim_name:
+        return WEIGHTS_FOLDER
+    return join(CLAIMS_FOLDER, origin.claim_name)
 
 
 def adapter_path(plan: Plan, adapter: AdapterPlan) -> str:
     """Folder of the adapter's files inside a pod (a GGUF file, where a volume's path names one)."""
-    root = fetch_target(plan) if adapter.weights.is_fetched else adapter_mount_folder(adapter)
+    root = fetch_target(plan) if adapter.weights.is_fetched else adapter_mount_folder(plan, adapter)
     return _folder(root, adapter.weights)
 
 

@@ -46,6 +46,7 @@ def runtime_config(
         engine_arguments=plan.engine_arguments,
         adapters=adapter_paths(plan),
         adapter_rank=largest_rank(plan),
+        adapter_slots=None if plan.adapter_room is None else plan.adapter_room.count,
         drafter=_drafter(plan),
         access=access_config(spec),
         safety=safety_config(owner, spec),

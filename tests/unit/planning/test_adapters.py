@@ -6,6 +6,7 @@ import pytest
 
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import EngineName
+from gemma_operator.planning.plan import AdapterRoom
 from support.planning import planned, refused, spec
 
 
@@ -65,3 +66,31 @@ def test_cpu_counts_adapters_in_host_memory() -> None:
         planned(wanting("gemma-3-270m", *adapters, **on_cpu)) for adapters in ((), (adapter("legal", 512),))
     )
     assert adapted.memory.overhead_bytes > plain.memory.overhead_bytes
+
+
+def test_slots_keep_room_that_adapters_then_fill() -> None:
+    slots = {"adapterSlots": {"count": 4, "rank": 32}}
+    empty, filled, plain = (
+        planned(spec("gemma-3-4b-it", model={"adapters": adapters, **slots_given}, **ON_L4))
+        for adapters, slots_given in (
+            ([], slots),
+            ([adapter("legal"), adapter("law", 32)], slots),
+            ([], {}),
+        )
+    )
+    assert empty.memory == filled.memory != plain.memory
+    assert empty.adapter_room == filled.adapter_room == AdapterRoom(4, 32)
+    assert plain.adapter_room is None
+    assert "4 adapters of rank 32 or less come and go without new pods" in empty.explanations
+
+
+def test_adapters_beyond_the_slots_widen_them() -> None:
+    given = [adapter(f"a{n}", 64) for n in range(3)]
+    plan = planned(spec("gemma-3-4b-it", model={"adapters": given, "adapterSlots": {"count": 2}}, **ON_L4))
+    assert plan.adapter_room == AdapterRoom(3, 64)
+
+
+def test_engine_that_loads_adapters_at_start_only_says_so() -> None:
+    plan = planned(spec("gemma-3-270m", model={"adapterSlots": {}}, hardware={"accelerator": "cpu"}))
+    assert plan.adapter_room is None
+    assert any("loads adapters at start only" in sentence for sentence in plan.explanations)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gemma_operator.planning.origin import ClaimOrigin, HubOrigin
-from gemma_operator.planning.plan import AdapterPlan, Plan
+from gemma_operator.planning.plan import AdapterPlan, AdapterRoom, Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.settings import parse_settings
 from support.plans import CLAIM_WEIGHTS, COMMIT, GPU_PLAN, HUB_WEIGHTS, OWNER, spec_of
@@ -24,6 +24,7 @@ FETCHED = AdapterPlan(
     ),
     rank=8,
 )
+CLAIM = "persistentVolumeClaim"
 MOUNTED = AdapterPlan("maths", replace(CLAIM_WEIGHTS, origin=ClaimOrigin("tuned", "maths/last")), rank=16)
 
 
@@ -51,7 +52,7 @@ def test_engine_finds_each_adapter_where_the_pod_has_it() -> None:
     config = runtime(rendered(with_adapters(MOUNTED, FETCHED)))
     assert config["adapters"] == {
         "polite": "/weights/team--polite/main",
-        "maths": "/adapters/maths/maths/last",
+        "maths": "/claims/tuned/maths/last",
     }
     assert config["adapter_rank"] == 16
 
@@ -92,10 +93,67 @@ def test_new_adapter_gets_a_new_claim_only_where_the_old_one_is_bound_to_a_node(
 def test_adapter_from_a_claim_is_mounted_read_only_and_not_fetched() -> None:
     spec = pod(rendered(with_adapters(MOUNTED)))
     triton = next(c for c in spec["containers"] if c["name"] == "triton")
-    assert mounts(triton)["/adapters/maths"] == "adapter-maths"
-    volume = next(v for v in spec["volumes"] if v["name"] == "adapter-maths")
+    name = mounts(triton)["/claims/tuned"]
+    volume = next(v for v in spec["volumes"] if v["name"] == name)
     assert volume["persistentVolumeClaim"] == {"claimName": "tuned", "readOnly": True}
     assert [c["name"] for c in spec["initContainers"]] == ["repository", "weights"]
+
+
+def test_claim_of_several_adapters_is_mounted_once_and_the_models_own_is_there_already() -> None:
+    other = replace(MOUNTED, name="law", weights=replace(MOUNTED.weights, origin=ClaimOrigin("tuned", "law")))
+    beside = replace(
+        MOUNTED, name="own", weights=replace(MOUNTED.weights, origin=ClaimOrigin("models", "own"))
+    )
+    plan = with_adapters(other, MOUNTED, beside, plan=replace(GPU_PLAN, weights=CLAIM_WEIGHTS))
+    objects = rendered(plan)
+    claims = [v[CLAIM]["claimName"] for v in pod(objects)["volumes"] if CLAIM in v]
+    assert sorted(claims) == ["models", "tuned"]
+    assert runtime(objects)["adapters"] == {
+        "law": "/claims/tuned/law",
+        "maths": "/claims/tuned/maths/last",
+        "own": "/weights/own",
+    }
+
+
+def template(plan: Plan, **fields: Any) -> Any:
+    return rendered(plan, **fields)["Deployment"]["spec"]["template"]
+
+
+ROOM = AdapterRoom(count=3, rank=16)
+SHARED = {"accessMode": "ReadWriteMany", "size": "100Gi"}
+
+
+@pytest.mark.parametrize("adapter", [FETCHED, MOUNTED], ids=["shared cache", "the model's claim"])
+def test_with_slots_an_adapter_that_pods_can_reach_changes_their_file_and_not_their_template(
+    adapter: AdapterPlan,
+) -> None:
+    fetched = adapter is FETCHED
+    model = GPU_PLAN.weights if fetched else replace(CLAIM_WEIGHTS, origin=ClaimOrigin("tuned", "base"))
+    plan = replace(GPU_PLAN, weights=model, adapter_room=ROOM)
+    fields: dict[str, Any] = {"cache": SHARED} if fetched else {}
+    before, after = (rendered(each, **fields) for each in (plan, with_adapters(adapter, plan=plan)))
+    assert before["Deployment"] == after["Deployment"]
+    assert list(runtime(after)["adapters"]) == [adapter.name]
+    assert (runtime(after)["adapter_slots"], runtime(after)["adapter_rank"]) == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fields"),
+    [
+        (with_adapters(FETCHED, plan=replace(GPU_PLAN, adapter_room=ROOM)), {"cache": {"size": "100Gi"}}),
+        (with_adapters(FETCHED, plan=replace(GPU_PLAN, adapter_room=ROOM)), {}),
+        (with_adapters(MOUNTED, plan=replace(GPU_PLAN, adapter_room=ROOM)), {"cache": SHARED}),
+        (with_adapters(FETCHED, plan=replace(GPU_PLAN, adapter_room=AdapterRoom(4, 16))), {"cache": SHARED}),
+        (with_adapters(FETCHED, plan=replace(GPU_PLAN, adapter_room=AdapterRoom(3, 32))), {"cache": SHARED}),
+        (with_adapters(FETCHED, plan=GPU_PLAN), {"cache": SHARED}),
+    ],
+    ids=["claim of one node", "each pod's own disk", "another claim", "more", "a larger rank", "no slots"],
+)
+def test_an_adapter_that_running_pods_cannot_take_up_takes_new_ones(
+    changed: Plan, fields: dict[str, Any]
+) -> None:
+    room = None if changed.adapter_room is None else ROOM
+    assert template(replace(GPU_PLAN, adapter_room=room), **fields) != template(changed, **fields)
 
 
 def test_adapter_fetched_beside_a_model_in_a_claim_has_a_volume_of_its_own() -> None:

@@ -49,6 +49,16 @@ IMAGE: Manifest = {
 }
 GPU: Manifest = {"model": {"variant": "gemma-3-4b-it"}, "hardware": {"accelerator": "nvidia-l4"}}
 VLLM: Manifest = {**GPU, "engine": {"name": "VLLM"}}
+TUNED: Manifest = {"persistentVolumeClaim": {"claimName": "tuned", "path": "base"}}
+SLOTS: Manifest = {
+    **VLLM,
+    "model": {"variant": "gemma-3-4b-it", "source": TUNED, "adapterSlots": {"count": 2, "rank": 16}},
+}
+"""Room for two adapters in running pods."""
+LEGAL: Manifest = {
+    "name": "legal",
+    "source": {"persistentVolumeClaim": {"claimName": "tuned", "path": "legal"}},
+}
 DRAFTED: Manifest = {"model": {"variant": "gemma-4-e2b-it"}, "engine": {"drafter": {}}}
 PLAIN: Manifest = {"model": {"variant": "gemma-3-4b-it"}}
 
@@ -110,6 +120,8 @@ EDITS = [
     *_edits(GPU, True, hardware__accelerator="nvidia-a100-80gb", hardware__count=2),
     *_edits(PLAIN, True, engine__name="LlamaCpp", hardware__candidates=["cpu"]),
     *_edits(VLLM, True, engine__image="registry.example/triton:1", engine__arguments={"seed": 1}),
+    *_edits(SLOTS, True, model__adapterSlots__count=3, model__adapterSlots__rank=32),
+    *_edits(SLOTS, True, model__adapters=[{**LEGAL, "rank": 64}]),
     *_edits(VLLM, True, engine__compileCache__claimName="compiled"),
     *_edits(
         DRAFTED,
@@ -150,6 +162,8 @@ EDITS = [
     *_edits(CACHED, True, cache__claimName="models", cache__storageClassName="fast", cache__size="9Gi"),
     *_edits(CACHED, True, cache__accessMode="ReadWriteMany"),
     *_edits(CACHED, False, cache__retention="Retain"),
+    # Taken up by running engines.
+    *_edits(SLOTS, False, model__adapters=[LEGAL]),
     # Taken up by running gateways.
     *_edits(
         CPU,
@@ -196,7 +210,12 @@ EDITS = [
         scaling__schedules=[{"start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 2, "maxReplicas": 3}],
     ),
 ]
-LIVE_ONLY = [edit for edit in EDITS if not edit.restarts and "guardRef" not in edit.path]
+LIVE_ONLY = [
+    edit
+    for edit in EDITS
+    if not edit.restarts and "guardRef" not in edit.path and edit.path != "model.adapters"
+]
+"""Adapters of a revision that is held are its own: an edit of them takes along what is held."""
 
 
 def leaves(model: type[ApiModel], prefix: str = "") -> Iterator[str]:

@@ -34,6 +34,7 @@ from gemma_operator.api.v1alpha1.source import (
 )
 from gemma_operator.api.v1alpha1.spec import (
     AccessMode,
+    AdapterSlots,
     AdapterSpec,
     CacheSpec,
     CapacitySpec,
@@ -62,6 +63,7 @@ from gemma_operator.api.v1alpha1.status import (
 __all__ = [
     "AccessMode",
     "AccessSpec",
+    "AdapterSlots",
     "AdapterSpec",
     "AdditionalSignal",
     "CacheSpec",

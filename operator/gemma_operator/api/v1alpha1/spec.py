@@ -94,6 +94,15 @@ class AdapterSpec(ApiModel):
     """Rank (`r` in adapter_config.json) that memory is planned for; an adapter of a larger one is refused."""
 
 
+class AdapterSlots(ApiModel):
+    """Room for LoRA adapters that come to running pods."""
+
+    count: Annotated[int, Field(ge=1, le=16)] = Field(default=4)
+    """Adapters that a pod can hold at once, those of `adapters` included."""
+    rank: Annotated[int, Field(ge=1, le=512)] = Field(default=16)
+    """Largest rank that has room."""
+
+
 class ModelSpec(ApiModel):
     """Which Gemma, in which form."""
 
@@ -117,7 +126,10 @@ class ModelSpec(ApiModel):
     source: ModelSource | None = Field(default=None)
     """Where the weights come from. Default: the catalogue's repository at its pinned revision."""
     adapters: Annotated[list[AdapterSpec], Field(max_length=16)] = Field(default=[])
-    """LoRA adapters, loaded at start. Requests name one as the model `NAME:adapter`."""
+    """LoRA adapters. Requests name one as the model `NAME:adapter`."""
+    adapter_slots: AdapterSlots | None = Field(default=None)
+    """Memory kept for adapters, so that vLLM takes up those that come later without new pods. Default:
+    `adapters` are loaded at start, and another one takes new pods."""
 
     @model_validator(mode="after")
     def _names_adapters_once(self) -> Self:
