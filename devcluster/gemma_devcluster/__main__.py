@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=["autoscaling"],
-        help="autoscaling: KEDA and a Prometheus, as pods; a first build takes some 10 min",
+        help="autoscaling: KEDA, Prometheus and metrics APIs, as pods; a first build takes some 15 min",
     )
     up.set_defaults(command=_up)
     down = commands.add_parser("down", parents=[shared], help="end the cluster and delete its data")
@@ -102,7 +102,7 @@ def _up(arguments: argparse.Namespace) -> None:
     _out.print(f"  export KUBECONFIG={cluster.kubeconfig()}")
     _out.print(f"  export PATH={cluster.binaries.folder}:$PATH    # kubectl, helm, ctr")
     if "autoscaling" in arguments.extras:
-        _out.print("  KEDA is in the namespace keda; for the chart:")
+        _out.print("  KEDA is in the namespace keda, prometheus-adapter in monitoring; for the chart:")
         _out.print(f"    --set settings.scaling.prometheusUrl={autoscaling.PROMETHEUS_URL}")
         _out.print("    --set frontDoor.enabled=true")
 

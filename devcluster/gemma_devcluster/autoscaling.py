@@ -1,26 +1,22 @@
-"""KEDA and a Prometheus as pods of a cluster: what `up --with autoscaling` adds.
+"""What `up --with autoscaling` adds to a cluster as pods: Prometheus, the metrics APIs of HPAs, and KEDA.
 
-KEDA is installed from the manifests that its Go module carries, without its admission webhooks. They go
-with the cluster like everything in it.
+KEDA is installed from the manifests that its Go module carries, without its admission webhooks. All of it
+goes with the cluster.
 """
 
-import base64
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gemma_devcluster import builder, pki
-from gemma_devcluster.addresses import CLUSTER_DOMAIN
+from gemma_devcluster import addons, builder, metrics_apis, pki
 from gemma_devcluster.builder import Binaries
 from gemma_devcluster.cluster import Cluster
-from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.installation import namespace
 from gemma_devcluster.objects import Manifest, digest, granted
-from gemma_devcluster.toolsets import KEDA, PROMETHEUS
+from gemma_devcluster.toolsets import KEDA, METRICS_SERVER, PROMETHEUS, PROMETHEUS_ADAPTER
 
+TOOL_SETS = (KEDA, METRICS_SERVER, PROMETHEUS, PROMETHEUS_ADAPTER)
 KEDA_NAMESPACE = "keda"
 KEDA_OPERATOR, KEDA_ADAPTER = "keda-operator", "keda-metrics-apiserver"
 """Its two Deployments, and their Services."""
@@ -44,10 +40,6 @@ SCRAPE_INTERVAL = "5s"
 POD_META = "__meta_kubernetes_pod"
 CPU_REQUEST = "100m"
 """Of each pod: the node has few cores, and the endpoints are to have them."""
-PROBE = {"periodSeconds": 2, "failureThreshold": 30, "timeoutSeconds": 5}
-PATIENCE = {"timeoutSeconds": 10, "failureThreshold": 12}
-"""A machine whose cores are all taken is no reason to start KEDA again: its own limit is a second, thrice."""
-READY_TIMEOUT = "--timeout=120s"
 
 
 def install(cluster: Cluster) -> None:
@@ -56,32 +48,31 @@ def install(cluster: Cluster) -> None:
     Raises:
         DevclusterError: a build failed, or a pod did not become ready.
     """
-    binaries = builder.ensure((KEDA, PROMETHEUS))
+    binaries = builder.ensure(TOOL_SETS)
     install_prometheus(cluster, binaries)
+    metrics_apis.install_metrics_server(cluster, binaries)
+    metrics_apis.install_prometheus_adapter(cluster, binaries, PROMETHEUS_URL)
     install_keda(cluster, binaries)
 
 
 def install_keda(cluster: Cluster, binaries: Binaries) -> None:
     """KEDA's operator and its metrics adapter, with certificates of the cluster's authority."""
     images = {name: cluster.load_program(binaries.path(program)) for name, program in PROGRAMS.items()}
-    certificate = keda_certificate()
-    folder = cluster.layout.pki
-    pki.write(folder, [certificate])
-    files = {
-        "ca.crt": folder / f"{pki.CLUSTER_CA}.crt",
-        "tls.crt": folder / f"{certificate.name}.crt",
-        "tls.key": folder / f"{certificate.name}.key",
-    }
-    encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in files.items()}
+    encoded = addons.certificate_files(cluster, keda_certificate())
     rendered = cluster.kubectl.run("kustomize", str(keda_manifests()))
     manifests = [adapted(each, images, encoded["ca.crt"]) for each in yaml.safe_load_all(rendered)]
     # Definitions and the namespace have to be there before what is of them or in it.
     first = [each for each in manifests if each["kind"] in ("CustomResourceDefinition", "Namespace")]
     cluster.kubectl.apply(first)
-    cluster.kubectl.apply([secret(encoded), *(each for each in manifests if each not in first)])
+    cluster.kubectl.apply(
+        [
+            addons.secret(CERTIFICATE_SECRET, KEDA_NAMESPACE, encoded),
+            *(each for each in manifests if each not in first),
+        ]
+    )
     for deployment in PROGRAMS:
-        _await_rollout(cluster, KEDA_NAMESPACE, deployment)
-    cluster.kubectl.run("wait", "apiservice/v1beta1.external.metrics.k8s.io", "--for=condition=Available")
+        addons.await_rollout(cluster, KEDA_NAMESPACE, deployment)
+    addons.await_api(cluster, "v1beta1.external.metrics.k8s.io")
 
 
 def install_prometheus(cluster: Cluster, binaries: Binaries, relabel: tuple[Manifest, ...] = ()) -> None:
@@ -95,11 +86,7 @@ def install_prometheus(cluster: Cluster, binaries: Binaries, relabel: tuple[Mani
     image = cluster.load_program(binaries.path("prometheus"))
     cluster.kubectl.apply([namespace(PROMETHEUS_NAMESPACE)])
     cluster.kubectl.apply(prometheus(image, prometheus_configuration(relabel)))
-    _await_rollout(cluster, PROMETHEUS_NAMESPACE, "prometheus")
-
-
-def _await_rollout(cluster: Cluster, space: str, deployment: str) -> None:
-    cluster.kubectl.run("-n", space, "rollout", "status", f"deployment/{deployment}", READY_TIMEOUT)
+    addons.await_rollout(cluster, PROMETHEUS_NAMESPACE, "prometheus")
 
 
 def keda_manifests() -> Path:
@@ -108,31 +95,12 @@ def keda_manifests() -> Path:
     Raises:
         DevclusterError: the module cannot be fetched.
     """
-    command = ["go", "mod", "download", "-json", KEDA.version_module]
-    done = subprocess.run(command, cwd=KEDA.folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DevclusterError(
-            f"`{' '.join(command)}` failed in {KEDA.folder}:\n    {(done.stderr or done.stdout).strip()}\n"
-            "  do: check that the Go module proxy answers (`go env GOPROXY`)"
-        )
-    return Path(json.loads(done.stdout)["Dir"]) / "config" / "minimal"
+    return addons.module_folder(KEDA) / "config" / "minimal"
 
 
 def keda_certificate() -> pki.Certificate:
     """One for both: the adapter shows it to the API server, and both show it to each other."""
-    suffixes = (KEDA_NAMESPACE, f"{KEDA_NAMESPACE}.svc", f"{KEDA_NAMESPACE}.svc.{CLUSTER_DOMAIN}")
-    names = tuple(f"DNS:{service}.{suffix}" for service in PROGRAMS for suffix in suffixes)
-    return pki.Certificate("keda", "keda", alternative_names=names)
-
-
-def secret(files: dict[str, str]) -> Manifest:
-    """The Secret that both pods mount."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": CERTIFICATE_SECRET, "namespace": KEDA_NAMESPACE},
-        "data": files,
-    }
+    return addons.serving_certificate("keda", KEDA_NAMESPACE, tuple(PROGRAMS))
 
 
 def adapted(manifest: Manifest, images: dict[str, str], authority: str) -> Manifest:
@@ -142,20 +110,17 @@ def adapted(manifest: Manifest, images: dict[str, str], authority: str) -> Manif
         return {**manifest, "spec": {**manifest["spec"], "caBundle": authority}}
     if manifest["kind"] != "Deployment":
         return manifest
-    template = manifest["spec"]["template"]
-    (container,) = template["spec"]["containers"]
-    changed = {
-        **container,
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    changes = {
         "image": images[name],
         "imagePullPolicy": "Never",
         "command": [f"/{PROGRAMS[name]}"],
         "args": ARGUMENTS[name],
-        "readinessProbe": {"httpGet": container["readinessProbe"]["httpGet"], **PROBE},
-        "livenessProbe": {**container["livenessProbe"], **PATIENCE},
+        "readinessProbe": {"httpGet": container["readinessProbe"]["httpGet"], **addons.PROBE},
+        "livenessProbe": {**container["livenessProbe"], **addons.PATIENCE},
         "resources": {"requests": {"cpu": CPU_REQUEST, "memory": "100Mi"}},
     }
-    pod = {**template["spec"], "containers": [changed]}
-    return {**manifest, "spec": {**manifest["spec"], "template": {**template, "spec": pod}}}
+    return addons.with_container(manifest, changes)
 
 
 def prometheus_configuration(relabel: tuple[Manifest, ...] = ()) -> Manifest:
@@ -221,7 +186,7 @@ def _prometheus_pod(image: str) -> Manifest:
         "imagePullPolicy": "Never",
         "args": ["--config.file=/etc/prometheus/prometheus.yaml", "--storage.tsdb.path=/data"],
         "ports": [{"name": "http", "containerPort": 9090}],
-        "readinessProbe": {"httpGet": {"path": "/-/ready", "port": "http"}, **PROBE},
+        "readinessProbe": {"httpGet": {"path": "/-/ready", "port": "http"}, **addons.PROBE},
         "resources": {"requests": {"cpu": CPU_REQUEST, "memory": "100Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

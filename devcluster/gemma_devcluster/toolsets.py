@@ -149,6 +149,21 @@ KEDA = ToolSet(
     version_variables={f"{_KEDA}/version.Version": "{version}"},
 )
 
+# The same for HorizontalPodAutoscalers: what answers custom.metrics.k8s.io and metrics.k8s.io.
+PROMETHEUS_ADAPTER = ToolSet(
+    name="prometheus-adapter",
+    packages={"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
+    expected_seconds=120,
+    version_module="sigs.k8s.io/prometheus-adapter",
+)
+METRICS_SERVER = ToolSet(
+    name="metrics-server",
+    packages={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+    expected_seconds=120,
+    version_module="sigs.k8s.io/metrics-server",
+    version_variables={"k8s.io/client-go/pkg/version.gitVersion": "v{version}"},
+)
+
 # A cluster and the demo do without promtool, which takes a sixth of the whole build.
 CLUSTER_TOOL_SETS = tuple(each for each in TOOL_SETS if each.name != "promtool")
 

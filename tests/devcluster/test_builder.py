@@ -10,13 +10,16 @@ from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.toolsets import (
     CLUSTER_TOOL_SETS,
     KEDA,
+    METRICS_SERVER,
     PROMETHEUS,
+    PROMETHEUS_ADAPTER,
     TOOL_SETS,
     ToolSet,
     linker_flags,
     pinned_version,
 )
 
+ON_DEMAND = (KEDA, METRICS_SERVER, PROMETHEUS, PROMETHEUS_ADAPTER)
 TOOLCHAIN = "go1.26.8 linux/amd64"
 MakeToolSet = Callable[[str], ToolSet]
 
@@ -91,20 +94,22 @@ def tool_set_at(root: Path) -> ToolSet:
 
 
 def test_every_program_comes_from_a_module_that_is_pinned_with_its_sums() -> None:
-    for tool_set in (*TOOL_SETS, KEDA, PROMETHEUS):
+    for tool_set in (*TOOL_SETS, *ON_DEMAND):
         assert (tool_set.folder / "go.sum").stat().st_size > 0, tool_set.name
         linker_flags(tool_set, (tool_set.folder / "go.mod").read_text())
 
 
 def test_the_versions_are_those_the_project_names() -> None:
-    pins = {s.name: s for s in (*TOOL_SETS, KEDA, PROMETHEUS)}
+    pins = {s.name: s for s in (*TOOL_SETS, *ON_DEMAND)}
     wanted = {
         "kubernetes": ("k8s.io/kubernetes", "1.36."),
         "etcd": ("go.etcd.io/etcd/server/v3", "3.6."),
         "containerd": ("github.com/containerd/containerd/v2", "2.4."),
         "helm": ("helm.sh/helm/v4", "4."),
         "keda": ("github.com/kedacore/keda/v2", "2.21."),
+        "metrics-server": ("sigs.k8s.io/metrics-server", "0.9."),
         "prometheus": ("github.com/prometheus/prometheus", "0.3"),
+        "prometheus-adapter": ("sigs.k8s.io/prometheus-adapter", "0.12."),
     }
     for name, (module, version) in wanted.items():
         go_mod = (pins[name].folder / "go.mod").read_text()
@@ -128,8 +133,8 @@ def test_only_runc_needs_a_c_compiler() -> None:
     assert {s.name for s in TOOL_SETS if s.uses_cgo} == {"runc"}
 
 
-def test_keda_and_the_prometheus_server_are_built_only_when_asked_for() -> None:
-    assert not {KEDA, PROMETHEUS} & {*TOOL_SETS, *CLUSTER_TOOL_SETS}
+def test_what_scaling_needs_is_built_only_when_asked_for() -> None:
+    assert not set(ON_DEMAND) & {*TOOL_SETS, *CLUSTER_TOOL_SETS}
 
 
 def test_a_cluster_does_not_wait_for_promtool() -> None:
