@@ -108,4 +108,10 @@ def test_a_release_of_this_tree_is_whole(tmp_path: Path) -> None:
     assert {f"{image}.cdx.json" for image in ("operator", "gateway", "triton-cpu")} <= names
     summed = {line.split("  ")[1] for line in (target / "SHA256SUMS").read_text().splitlines()}
     assert summed == names - {"SHA256SUMS"}
+    [built] = target.glob("*.whl")
+    with zipfile.ZipFile(built) as wheel_file:
+        inside = wheel_file.namelist()
+        [scripts] = [name for name in inside if name.endswith("entry_points.txt")]
+        assert b"gemma-operator = gemma_operator.__main__:main" in wheel_file.read(scripts)
+    assert "gemma_operator/catalog/data/accelerators.yaml" in inside, "the command plans without a checkout"
     assert json.loads((target / "provenance.json").read_text())["version"] == __version__
