@@ -1,8 +1,10 @@
 """LoRA adapters of a plan: which files each has, and where they come from."""
 
+from dataclasses import replace
+
 from gemma_operator.api.v1alpha1 import AdapterSpec
 from gemma_operator.planning.memory import adapter_bytes
-from gemma_operator.planning.origin import FetchedOrigin, origin_of
+from gemma_operator.planning.origin import FetchedOrigin, HubOrigin, origin_of
 from gemma_operator.planning.plan import AdapterPlan, WeightsPlan
 from gemma_operator.planning.wish import Wish
 
@@ -17,6 +19,8 @@ def adapter_plans(adapters: list[AdapterSpec], wish: Wish) -> tuple[AdapterPlan,
 
 def _plan(adapter: AdapterSpec, wish: Wish) -> AdapterPlan:
     origin = origin_of(adapter.source)
+    if isinstance(origin, HubOrigin):
+        origin = replace(origin, is_of_server=True)
     weights = WeightsPlan(
         origin=origin,
         files=PEFT_FILES if isinstance(origin, FetchedOrigin) else (),

@@ -19,6 +19,9 @@ class HubOrigin:
     """Mirror URL; None: the operator's setting."""
     token_secret_name: str | None = None
     token_secret_key: str | None = None
+    is_of_server: bool = False
+    """Whether another server's repository of the same name is another one: of adapters, which teams name as
+    they like. A mirror of a model has the same model."""
 
     @property
     def source(self) -> str:
@@ -26,9 +29,14 @@ class HubOrigin:
         return self.repository
 
     @property
+    def server(self) -> str | None:
+        """The endpoint, where it tells repositories of one name apart."""
+        return self.endpoint if self.is_of_server else None
+
+    @property
     def identity(self) -> tuple[str | None, ...]:
-        """What the files are, whatever server they come from."""
-        return (self.repository, self.revision, None, None)
+        """What the files are, whatever server they come from, unless that tells them apart."""
+        return (self.repository, self.revision, self.server, None)
 
 
 @dataclass(frozen=True, slots=True)

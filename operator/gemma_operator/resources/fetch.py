@@ -76,6 +76,7 @@ def _arguments(origin: FetchedOrigin, settings: OperatorSettings) -> list[str]:
             f"--repository={origin.repository}",
             f"--revision={origin.revision or DEFAULT_REVISION}",
             f"--endpoint={_hub(origin, settings)}",
+            *(["--server-folder"] if origin.server else ()),
         ]
     return [f"--uri={origin.uri}", *([f"--endpoint={origin.endpoint}"] if origin.endpoint else ())]
 

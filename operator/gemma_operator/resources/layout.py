@@ -96,7 +96,9 @@ def _folder(root: str, weights: WeightsPlan) -> str:
     """The fetcher lays files out by source and revision; what is mounted is as its owner filled it."""
     origin = weights.origin
     if isinstance(origin, HubOrigin):
-        return join(root, repository_folder(origin.repository), origin.revision or DEFAULT_REVISION)
+        return join(
+            root, repository_folder(origin.repository, origin.server), origin.revision or DEFAULT_REVISION
+        )
     if isinstance(origin, BucketOrigin):
         return join(root, bucket_folder(origin.uri, origin.endpoint), BUCKET_REVISION)
     return normpath(join(root, origin.path or ""))

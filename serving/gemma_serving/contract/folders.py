@@ -9,13 +9,16 @@ _TOLD_APART = 16
 """Hexadecimal digits: two of a volume's sources never meet in one folder."""
 
 
-def repository_folder(repository: str) -> str:
-    """Folder of a hub's repository.
+def repository_folder(repository: str, server: str | None = None) -> str:
+    """Folder of a hub's repository; with a server, of that server's, told from others of the same name.
 
     >>> repository_folder("google/gemma-3-270m")
     'google--gemma-3-270m'
+    >>> repository_folder("team/tone", "http://hub.example")
+    'team--tone--d78c0bbe790108dc'
     """
-    return repository.replace("/", "--")
+    name = repository.replace("/", "--")
+    return name if server is None else f"{name}--{_digest(server.rstrip('/'))}"
 
 
 def bucket_folder(uri: str, endpoint: str | None) -> str:
@@ -26,5 +29,8 @@ def bucket_folder(uri: str, endpoint: str | None) -> str:
     """
     parts = urlsplit(uri)
     identity = "\n".join((uri.rstrip("/"), (endpoint or "").rstrip("/")))
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:_TOLD_APART]
-    return f"{parts.scheme}--{parts.netloc}--{digest}"
+    return f"{parts.scheme}--{parts.netloc}--{_digest(identity)}"
+
+
+def _digest(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:_TOLD_APART]

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gemma_serving.contract import BUCKET_REVISION, bucket_folder
+from gemma_serving.contract import BUCKET_REVISION, bucket_folder, repository_folder
 from gemma_serving.weights.fetch import Request, fetch
 from gemma_serving.weights.outcome import Outcome, Reason, WeightsError
 from gemma_serving.weights.progress import Progress
@@ -69,7 +69,10 @@ def _run(options: argparse.Namespace, volume: Volume, progress: Progress) -> Out
 
 def _volume(options: argparse.Namespace) -> Volume:
     if options.uri is None:
-        return Volume(options.target, options.repository)
+        server = options.endpoint if options.server_folder else None
+        return Volume(
+            options.target, options.repository, folder=repository_folder(options.repository, server)
+        )
     return Volume(options.target, options.uri, folder=bucket_folder(options.uri, options.endpoint))
 
 
@@ -135,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default: {DEFAULT_REVISION}",
     )
     parser.add_argument("--endpoint", help=f"hub, mirror or store (default: {HUB}, or the cloud's own)")
+    parser.add_argument(
+        "--server-folder",
+        action="store_true",
+        help="keep this endpoint's repository apart from others of the same name",
+    )
     parser.add_argument("--file", action="append", required=True, metavar="PATTERN", help="glob; repeatable")
     parser.add_argument("--target", type=Path, required=True, help="folder on the volume")
     parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))

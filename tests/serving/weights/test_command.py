@@ -13,6 +13,7 @@ import pytest
 
 from gemma_devcluster.mirror import ACCEPTED_TOKEN, Faults, WeightsMirror
 from gemma_operator.api.reasons import Reason as OperatorReason
+from gemma_serving.contract import repository_folder
 from gemma_serving.weights.outcome import Outcome, Reason
 from support.hub import REPOSITORY, WEIGHTS, WEIGHTS_SIZE, Fetcher
 
@@ -90,6 +91,13 @@ def test_the_token_is_in_no_line_file_or_argument(command: Command, mirror: Weig
         everything = done.stdout + done.stderr + command.log.read_text()
         everything += "".join(path.read_text(errors="replace") for path in written)
         assert token not in everything
+
+
+def test_a_server_may_have_a_folder_of_its_own(command: Command) -> None:
+    """Where the operator looks for an adapter of that server."""
+    assert command.run("--server-folder").returncode == 0
+    assert (command.target / repository_folder(REPOSITORY, command.endpoint) / "main").is_dir()
+    assert not (command.target / repository_folder(REPOSITORY)).exists()
 
 
 def test_a_password_in_the_endpoint_is_not_repeated(command: Command, mirror: WeightsMirror) -> None:

@@ -10,6 +10,7 @@ from gemma_operator.planning.origin import ClaimOrigin, HubOrigin
 from gemma_operator.planning.plan import AdapterPlan, AdapterRoom, Plan
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.settings import parse_settings
+from gemma_serving.contract import repository_folder
 from support.plans import CLAIM_WEIGHTS, COMMIT, GPU_PLAN, HUB_WEIGHTS, OWNER, spec_of
 
 SETTINGS = parse_settings("")
@@ -17,7 +18,7 @@ FETCHED = AdapterPlan(
     "polite",
     replace(
         HUB_WEIGHTS,
-        origin=HubOrigin("team/polite", None, "http://mirror:8081", "team", "token"),
+        origin=HubOrigin("team/polite", None, "http://mirror:8081", "team", "token", is_of_server=True),
         files=("adapter_config.json",),
         entry=".",
         size_bytes=10_000_000,
@@ -25,6 +26,7 @@ FETCHED = AdapterPlan(
     rank=8,
 )
 CLAIM = "persistentVolumeClaim"
+FOLDER = repository_folder("team/polite", "http://mirror:8081")
 MOUNTED = AdapterPlan("maths", replace(CLAIM_WEIGHTS, origin=ClaimOrigin("tuned", "maths/last")), rank=16)
 
 
@@ -51,7 +53,7 @@ def with_adapters(*adapters: AdapterPlan, plan: Plan = GPU_PLAN) -> Plan:
 def test_engine_finds_each_adapter_where_the_pod_has_it() -> None:
     config = runtime(rendered(with_adapters(MOUNTED, FETCHED)))
     assert config["adapters"] == {
-        "polite": "/weights/team--polite/main",
+        "polite": f"/weights/{FOLDER}/main",
         "maths": "/claims/tuned/maths/last",
     }
     assert config["adapter_rank"] == 16
@@ -66,6 +68,19 @@ def test_adapters_are_fetched_before_the_model_each_with_its_own_token_and_hub()
     assert adapter["env"][-1]["valueFrom"]["secretKeyRef"]["name"] == "team"
     ports = [p["port"] for rule in objects["NetworkPolicy"]["spec"]["egress"] for p in rule["ports"]]
     assert {443, 8081} <= set(ports)
+
+
+def test_adapters_of_one_name_on_two_servers_are_two_in_a_shared_claim() -> None:
+    elsewhere = replace(FETCHED.weights.origin, endpoint="http://other:8081")
+    other = replace(FETCHED, weights=replace(FETCHED.weights, origin=elsewhere))
+    cache = {"accessMode": "ReadWriteMany", "size": "9Gi"}
+    one, two = (rendered(with_adapters(adapter), cache=cache) for adapter in (FETCHED, other))
+    name, label = "PersistentVolumeClaim", "serving.gemma-operator.dev/weights"
+    assert one[name]["metadata"]["name"] == two[name]["metadata"]["name"]
+    assert one["Job"]["metadata"]["labels"][label] != two["Job"]["metadata"]["labels"][label]
+    assert runtime(one)["adapters"] != runtime(two)["adapters"]
+    assert "--server-folder" in pod(one, "Job")["initContainers"][0]["args"]
+    assert "--server-folder" not in pod(one, "Job")["containers"][0]["args"]
 
 
 def test_job_fetches_adapters_into_the_same_claim_and_is_another_job() -> None:
@@ -164,7 +179,7 @@ def test_adapter_fetched_beside_a_model_in_a_claim_has_a_volume_of_its_own() -> 
     triton = next(c for c in spec["containers"] if c["name"] == "triton")
     assert (fetcher["name"], mounts(fetcher)["/adapters"]) == ("weights-polite", "adapters")
     assert mounts(triton)["/adapters"] == "adapters"
-    assert runtime(objects)["adapters"] == {"polite": "/adapters/team--polite/main"}
+    assert runtime(objects)["adapters"] == {"polite": f"/adapters/{FOLDER}/main"}
 
 
 def test_plan_without_adapters_renders_as_if_there_were_no_such_thing() -> None:
