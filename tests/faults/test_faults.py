@@ -110,11 +110,13 @@ async def test_faults_of_requests_and_watches_do_not_change_the_end(
         for _ in range(WATCH_FAULTS):
             when = fleet.proxy.events + chance.randrange(1, 20 * FLEET_SIZE)
             fleet.proxy.faults.watches[when] = chance.choice(SOON_NOTICED)
-        if (batch + FLEET_SIZE) % HALF_OPEN_EVERY == 0:
+        half_open = int((batch + FLEET_SIZE) % HALF_OPEN_EVERY == 0)
+        if half_open:
             fleet.proxy.faults.watches[fleet.proxy.events + 10 * FLEET_SIZE] = WatchFault.HALF_OPEN
         await fleet.live(names)
         await compare_and_delete(fleet, names, wanted)
         assert fleet.proxy.happened.total() >= FLEET_SIZE
+        assert fleet.proxy.happened[WatchFault.HALF_OPEN] == half_open
 
 
 @pytest.mark.parametrize("moment", KILLS, ids=["before", "after"])
