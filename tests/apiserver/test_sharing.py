@@ -145,6 +145,13 @@ def test_a_retained_claim_stays_and_serves_the_next(
     (claim,) = await_value(lambda: weights(endpoint, "pvc") or None, CHANGE_SECONDS, "the claim")
     assert users(claim) == set()
     endpoint.wait_reason("Ready", "WeightsPending")
+    for spec, holders in ((cached(), {"assistant"}), (cached(retention="Retain"), set())):
+        endpoint.apply(spec)
+        await_value(
+            lambda holders=holders: users(weights(endpoint, "pvc")[0]) == holders or None,
+            CHANGE_SECONDS,
+            f"{holders or 'nobody'} to hold the claim",
+        )
     endpoint.kubectl("delete", "gemmadeployment", "assistant", GONE)
     await_value(lambda: not weights(endpoint, "job") or None, CHANGE_SECONDS, "the Job to go")
     other.apply(cached())

@@ -142,7 +142,8 @@ class ApiDouble:
         live["ownerReferences"] = list(references.values())
         for part in ("labels", "annotations"):
             if part in patch:
-                live[part] = {**live.get(part, {}), **patch[part]}
+                merged = {**live.get(part, {}), **patch[part]}
+                live[part] = {name: value for name, value in merged.items() if value is not None}
         return self._stamp(self.objects[key])
 
     def _check_version(self, key: ObjectKey, seen: Manifest) -> None:

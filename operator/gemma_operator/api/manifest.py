@@ -33,8 +33,8 @@ CLAIM_ANNOTATION = f"{GROUP}/claim"
 SHARED_LABEL = f"{GROUP}/shared-claim"
 """On a claim of weights that several may use, its Jobs and their pods: the claim's name. Such objects are no
 GemmaDeployment's: they belong to whom they refer to."""
-RETENTION_ANNOTATION = f"{GROUP}/retention"
-"""On a claim of weights: `Retain` where it outlives its users."""
+RETAINER_PREFIX = f"retain.{GROUP}/"
+"""Of annotations on a claim of weights: each has the uid of an endpoint, there or gone, that retains it."""
 CONFIG_HASH_ANNOTATION = f"{GROUP}/config-hash"
 """On the pod template: hash of runtime.json, so that a change of it rolls the pods."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gemma_operator.api.manifest import (
-    RETENTION_ANNOTATION,
+    RETAINER_PREFIX,
     ROLE_LABEL,
     SHARED_LABEL,
     WEIGHTS,
@@ -57,7 +57,7 @@ def cache_claim(owner: Owner, cache: CacheSpec, plan: Plan) -> Manifest:
     """The operator's own claim. It goes with its last user, unless it is to stay."""
     metadata = users_metadata(owner, cache, plan, cache_claim_name(owner, cache, plan))
     if cache.retention is Retention.RETAIN:
-        metadata |= {"annotations": {RETENTION_ANNOTATION: Retention.RETAIN.value}, "ownerReferences": []}
+        metadata |= {"annotations": {_retainer(owner): owner.name}, "ownerReferences": []}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -66,22 +66,26 @@ def cache_claim(owner: Owner, cache: CacheSpec, plan: Plan) -> Manifest:
     }
 
 
-def as_agreed(manifest: Manifest, live: Manifest | None) -> Manifest:
+def as_agreed(owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
     """The manifest as its users agree on it: a claim that one of them retains is retained for all.
 
-    Nobody refers to it then, because the garbage collector would delete it with whoever does.
+    Nobody refers to it then, because the garbage collector would delete it with whoever does. An owner that
+    retained it and does so no more takes that back; one that was deleted meanwhile never does.
     """
-    if live is None or manifest["kind"] != "PersistentVolumeClaim" or not is_retained(live):
+    if live is None or manifest["kind"] != "PersistentVolumeClaim":
         return manifest
-    annotations = {RETENTION_ANNOTATION: Retention.RETAIN.value}
-    metadata = {**manifest["metadata"], "annotations": annotations, "ownerReferences": []}
-    return {**manifest, "metadata": metadata}
+    mine, metadata = _retainer(owner), manifest["metadata"]
+    said = {name for name in live["metadata"].get("annotations") or {} if name.startswith(RETAINER_PREFIX)}
+    annotations = dict(metadata.get("annotations") or {})
+    if mine in said and mine not in annotations:
+        annotations[mine] = None
+    if said - {mine}:
+        metadata = {**metadata, "ownerReferences": []}
+    return {**manifest, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
 
 
-def is_retained(claim: Manifest) -> bool:
-    """Whether the claim outlives its users."""
-    annotations = claim["metadata"].get("annotations") or {}
-    return bool(annotations.get(RETENTION_ANNOTATION) == Retention.RETAIN)
+def _retainer(owner: Owner) -> str:
+    return f"{RETAINER_PREFIX}{owner.uid}"
 
 
 def users_metadata(owner: Owner, cache: CacheSpec, plan: Plan, name: str) -> Manifest:

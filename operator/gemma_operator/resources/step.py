@@ -50,7 +50,7 @@ def next_step(
     it would forget that they are there.
     """
     present = {object_key(child): child for child in children}
-    desired = tuple(as_agreed(manifest, present.get(object_key(manifest))) for manifest in desired)
+    desired = tuple(as_agreed(owner, manifest, present.get(object_key(manifest))) for manifest in desired)
     job = next((manifest for manifest in desired if manifest["kind"] == "Job"), None)
     if job is None:
         return _step(owner, children, desired, keep)

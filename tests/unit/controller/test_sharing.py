@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gemma_operator.api.base import API_VERSION, KIND
-from gemma_operator.api.manifest import RETENTION_ANNOTATION, Manifest, ObjectKey, referring_uids
+from gemma_operator.api.manifest import RETAINER_PREFIX, Manifest, ObjectKey, referring_uids
 from gemma_operator.kube.apiserver import Request
 from gemma_operator.kube.errors import ConflictError, NameTakenError
 from support.corridor import KEY, SPEC, Corridor
@@ -280,7 +280,7 @@ async def test_one_user_that_retains_a_claim_retains_it_for_all() -> None:
     corridor.user_applies(cached(retention="Retain"))
     await corridor.settle(KEY, OTHER)
     claim = one(corridor, "PersistentVolumeClaim")
-    assert claim["metadata"]["annotations"][RETENTION_ANNOTATION] == "Retain"
+    assert claim["metadata"]["annotations"][RETAINER_PREFIX + uid(corridor, KEY)] == KEY.name
     assert referring_uids(claim) == set()
     written = len(corridor.api.writes)
     for key in (KEY, OTHER):
@@ -289,6 +289,31 @@ async def test_one_user_that_retains_a_claim_retains_it_for_all() -> None:
     assert corridor.api.writes[written:] == []
     corridor.user_deletes(KEY)
     corridor.user_deletes(OTHER)
+    assert one(corridor, "PersistentVolumeClaim") is claim
+
+
+async def test_who_retained_a_claim_and_does_no_more_releases_it_to_its_users() -> None:
+    corridor = await shared_by(KEY, OTHER, spec=cached(retention="Retain"))
+    claim = one(corridor, "PersistentVolumeClaim")
+    corridor.user_applies(cached())
+    await corridor.settle(KEY, OTHER)
+    assert referring_uids(claim) == set(), "the other one retains it still"
+    corridor.user_applies(cached(), OTHER)
+    await corridor.settle(KEY, OTHER)
+    assert referring_uids(claim) == {uid(corridor, KEY), uid(corridor, OTHER)}
+    assert not any(name.startswith(RETAINER_PREFIX) for name in claim["metadata"]["annotations"])
+    corridor.user_deletes(KEY)
+    corridor.user_deletes(OTHER)
+    assert kept(corridor, "PersistentVolumeClaim") == {}
+
+
+async def test_what_a_deleted_endpoint_retained_its_namesake_does_not_release() -> None:
+    corridor = await shared_by(KEY, spec=cached(retention="Retain"))
+    claim = one(corridor, "PersistentVolumeClaim")
+    corridor.user_deletes()
+    corridor.user_applies(cached())
+    await corridor.settle()
+    corridor.user_deletes()
     assert one(corridor, "PersistentVolumeClaim") is claim
 
 

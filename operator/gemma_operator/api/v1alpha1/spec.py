@@ -263,7 +263,7 @@ class CacheSpec(ApiModel):
     size: Quantity | None = Field(default=None)
     """Size of the new claim. Default: planned from the weights."""
     retention: Retention = Field(default=Retention.DELETE)
-    """`Delete`: the new claim goes with its last user. `Retain`: it stays for good, until you delete it."""
+    """`Delete`: the new claim goes with its last user. `Retain`: it stays, also when the endpoint goes."""
 
     @model_validator(mode="after")
     def _describes_one_claim(self) -> Self:
