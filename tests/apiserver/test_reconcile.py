@@ -1,5 +1,6 @@
 """What the operator does to a real API server, counted in its audit log."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,32 @@ def test_the_status_says_why_nothing_serves(operator: OperatorProcess, endpoint:
     assert endpoint.condition("Planned")["status"] == "True"
     assert "nodes are available" in endpoint.condition("PodsReady")["message"]
     assert endpoint.manifest()["status"]["observedGeneration"] == 1
+
+
+def test_two_operators_each_with_namespaces_of_its_own_do_not_meet(
+    operator: OperatorProcess,
+    endpoint: Endpoint,
+    audit: Audit,
+    operator_kubeconfig: Path,
+    kubectl: Kubectl,
+    tmp_path: Path,
+) -> None:
+    beside = Endpoint(kubectl, f"{endpoint.namespace}-2", "assistant")
+    kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": beside.namespace}}])
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = OperatorProcess(operator_kubeconfig, folder, {"watchNamespaces": [beside.namespace]})
+    try:
+        beside.apply(SPEC)
+        settled(endpoint, SPEC)
+        assert "status" not in beside.manifest()
+        second.start()
+        settled(beside, SPEC)
+        assert children(endpoint).keys() == children(beside).keys()
+        assert audit.writes().total() <= 2 * MAX_WRITES, audit.writes()
+    finally:
+        second.kill()
+        kubectl.run("delete", "namespace", beside.namespace, "--wait=false")
 
 
 def test_fo_11_the_cluster_autoscalers_reason_for_no_node_is_told(
