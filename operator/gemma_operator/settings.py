@@ -16,6 +16,11 @@ Image = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r
 CollectorUrl = Annotated[str, StringConstraints(max_length=500, pattern=r"^https?://[^\s/:]+:[0-9]{1,5}$")]
 """Scheme, host and port; without TLS only as `http`."""
 
+HostName = Annotated[
+    str, StringConstraints(max_length=253, pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+]
+"""As an HTTPRoute has it: a name, or `*.` and a domain."""
+
 
 class SettingsError(ValueError):
     """The settings cannot be used; the text names file, field and reason."""
@@ -176,6 +181,47 @@ class ScalingSettings(Settings):
     """Time between two that go."""
 
 
+class ParentReference(Settings):
+    """A Gateway, in HTTPRoute's own words."""
+
+    name: DnsName = Field()
+    namespace: DnsName | None = Field(default=None)
+    """Default: the endpoint's own, where the Gateway then has to be."""
+    section_name: DnsName | None = Field(default=None)
+    """One of its listeners."""
+
+
+class FailureMode(StrEnum):
+    """What a gateway does while the endpoint picker does not answer."""
+
+    OPEN = "FailOpen"
+    """It chooses a pod by itself."""
+    CLOSE = "FailClose"
+    """It refuses requests."""
+
+
+class EndpointPickerSettings(Settings):
+    """The Service of each endpoint's picker, which somebody else installs beside it."""
+
+    service_suffix: DnsName = Field(default="epp")
+    """`NAME-SUFFIX` picks pods of the endpoint NAME: the name that the picker's own chart gives it."""
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=9002)
+    """Where it speaks ext-proc."""
+    failure_mode: FailureMode = Field(default=FailureMode.OPEN)
+    """What happens while it is away."""
+
+
+class GatewayApiSettings(Settings):
+    """Routes of each endpoint by the Gateway API, where it is served."""
+
+    parent_refs: Annotated[tuple[ParentReference, ...], Field(max_length=8)] = Field(default=())
+    """Gateways that each endpoint's HTTPRoute attaches to. Default: none, and no HTTPRoute is made."""
+    hostnames: Annotated[tuple[HostName, ...], Field(max_length=16)] = Field(default=())
+    """Host names of the routes. Default: whatever the listener takes."""
+    endpoint_picker: EndpointPickerSettings | None = Field(default=None)
+    """Default: none. With one, each endpoint is an InferencePool, and its HTTPRoute leads there."""
+
+
 class OperatorSettings(Settings):
     """Everything the operator is told at start."""
 
@@ -210,6 +256,8 @@ class OperatorSettings(Settings):
     """Spans of requests."""
     scaling: ScalingSettings = Field(default=ScalingSettings())
     """Metrics and pace of autoscalers."""
+    gateway_api: GatewayApiSettings = Field(default=GatewayApiSettings())
+    """How endpoints are reached from outside by the Gateway API."""
     accelerator_order: tuple[str, ...] = Field(default=())
     """Preference among accelerators of equal or unknown price. Default: the catalogue's order."""
 

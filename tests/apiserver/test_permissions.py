@@ -22,6 +22,9 @@ SPEC: dict[str, Any] = {"model": {"variant": "gemma-3-270m", "contextLength": 10
 COMPONENT = "app.kubernetes.io/component"
 SCALING = {"scaling": {"prometheusUrl": "http://127.0.0.1:9", "hpaMetrics": "GKE"}}
 """Nobody answers there: what is proved here is what is written, not what the metric says."""
+ROUTED = {"gatewayApi": {"parentRefs": [{"name": "public"}], "endpointPicker": {}}}
+UNAPPROVED = {"api-approved.kubernetes.io": "unapproved, stands in for the real one"}
+"""Asked for by the API server where a group ends in k8s.io."""
 KINDS = ",".join(kind.plural for kind in CHILD_KINDS)
 SECONDS = "--timeout=60s"
 READ_BY_ADMISSION = {("update", GROUP, "gemmadeployments/finalizers")}
@@ -36,7 +39,7 @@ def definition(kind: Kind) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{group}"},
+        "metadata": {"name": f"{kind.plural}.{group}", "annotations": UNAPPROVED},
         "spec": {
             "group": group,
             "names": {"kind": kind.name, "plural": kind.plural},
@@ -92,7 +95,7 @@ def process(
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(kubeconfig_for(control_plane.kubeconfig(), token))
     has_roles = any(d["kind"] == "Role" and d["metadata"]["namespace"] == namespace for d in documents)
-    settings = {**SCALING, **({"watchNamespaces": [namespace]} if has_roles else {})}
+    settings = {**SCALING, **ROUTED, **({"watchNamespaces": [namespace]} if has_roles else {})}
     running = OperatorProcess(kubeconfig, tmp_path, settings, ["--lease", f"{SYSTEM_NAMESPACE}/{account}"])
     lease = ("-n", SYSTEM_NAMESPACE, "delete", "lease", account, "--ignore-not-found")
     try:

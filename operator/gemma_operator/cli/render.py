@@ -16,6 +16,7 @@ from gemma_operator.planning.plan import Refusal
 from gemma_operator.planning.planner import make_plan
 from gemma_operator.resources.autoscaling import Moment, Offers, arrangement_for
 from gemma_operator.resources.desired import desired_objects
+from gemma_operator.resources.gatewayapi import gateway_objects
 from gemma_operator.settings import OperatorSettings
 
 DEFAULT_NAMESPACE = "default"
@@ -83,7 +84,8 @@ def render(
     moment = Moment(datetime.now(UTC), Offers(keda=True, autoscaling_metrics=True))
     arrangement = arrangement_for(owner, spec, plan, settings, moment)
     scalers = () if arrangement is None else arrangement.objects
-    manifests = (*desired_objects(owner, spec, plan, settings), *scalers)
+    routes = gateway_objects(owner, settings.gateway_api, lambda _: True)
+    manifests = (*desired_objects(owner, spec, plan, settings), *routes, *scalers)
     return list(manifests) if owner.uid else [_without_owner(manifest) for manifest in manifests]
 
 

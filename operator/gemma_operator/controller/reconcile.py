@@ -27,6 +27,7 @@ from gemma_operator.planning.plan import Plan, Refusal
 from gemma_operator.resources.autoscaling import Arrangement
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.eviction import eviction_marks
+from gemma_operator.resources.gatewayapi import gateway_objects
 from gemma_operator.resources.persistentvolumeclaim import shared_claims
 from gemma_operator.resources.room import room_for
 from gemma_operator.resources.scrape import scrape_marks
@@ -57,8 +58,9 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     if readable is not None and isinstance(outcome, Plan):
         arrangement = arranged(owner, readable, outcome, (cluster, basis.settings), clock())
         rendered = desired_objects(owner, readable, outcome, basis.settings)
+        rendered += gateway_objects(owner, basis.settings.gateway_api, cluster.serves)
         if arrangement is not None:
-            rendered = (*rendered, *arrangement.objects)
+            rendered += arrangement.objects
         cluster.follow(key, shared_claims(rendered))
         settled = settle(owner, readable, rendered, _around(resource, cluster, basis, clock()))
         cluster.follow(key, shared_claims((*rendered, *settled.desired)))

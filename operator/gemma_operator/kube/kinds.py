@@ -139,6 +139,17 @@ AUTOSCALING_METRIC = Kind(
     keep=("spec",),
     optional=True,
 )
+HTTP_ROUTE = Kind(
+    "gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", _CHILD, keep=("spec",), optional=True
+)
+INFERENCE_POOL = Kind(
+    "inference.networking.k8s.io/v1",
+    "InferencePool",
+    "inferencepools",
+    _CHILD,
+    keep=("spec",),
+    optional=True,
+)
 
 CHILD_KINDS = (
     Kind("v1", "ConfigMap", "configmaps", _CHILD, keep=("data",)),
@@ -158,6 +169,8 @@ CHILD_KINDS = (
     HORIZONTAL_POD_AUTOSCALER,
     SCALED_OBJECT,
     AUTOSCALING_METRIC,
+    HTTP_ROUTE,
+    INFERENCE_POOL,
 )
 """What the operator makes."""
 

@@ -27,6 +27,7 @@ from gemma_serving.frontdoor.listing import Listing
 from gemma_serving.gateway.admin import METRICS_MEDIA_TYPE
 from gemma_serving.gateway.answers import error_response, json_response
 from gemma_serving.gateway.errors import ApiError, invalid
+from gemma_serving.gateway.routes.body import read_body
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ def _event(error: ApiError) -> bytes:
 
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        body = json.loads(await read_body(request))
     except ValueError as error:
         raise invalid(f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):

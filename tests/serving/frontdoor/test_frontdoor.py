@@ -23,6 +23,7 @@ from gemma_serving.frontdoor.config import FrontDoorConfig
 from gemma_serving.frontdoor.fleet import Endpoint, EndpointState
 from gemma_serving.frontdoor.forwarding import prefix_of
 from gemma_serving.gateway.access.keys import hash_key
+from gemma_serving.gateway.routes.body import MAX_BODY_BYTES
 from serving import Running, config, events_of, running
 
 A, B = Endpoint("team-a", "alpha"), Endpoint("team-b", "beta")
@@ -250,6 +251,15 @@ async def test_a_door_that_leaves_sends_its_callers_elsewhere_and_waits_for_thos
     assert "connection" not in before.headers
     assert (after.status_code, after.headers["connection"]) == (200, "close")
     assert door.open_requests == 0
+
+
+async def test_a_body_that_no_pod_would_take_is_refused_unread(door: FrontDoor) -> None:
+    """It needs no key to send one, and the front door has the memory for many small ones."""
+    knows(door)
+    async with asking(door) as client:
+        announced = {"content-length": str(MAX_BODY_BYTES + 1)}
+        answer = await client.post("/v1/chat/completions", content=b"{}", headers=announced)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
 async def test_nobody_is_counted_after_callers_have_gone(door: FrontDoor, pods: Pods) -> None:
