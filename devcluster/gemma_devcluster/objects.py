@@ -141,10 +141,16 @@ def _coredns_pod(image: str) -> Manifest:
         "image": image,
         "imagePullPolicy": "Never",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
+        # The usual limit is 1 s: where all cores are taken, names would go, and the pod be started again.
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": 8181},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+        },
         "livenessProbe": {
             "httpGet": {"path": "/health", "port": 8081},
             "periodSeconds": 10,
+            "timeoutSeconds": 10,
             "failureThreshold": 5,
         },
         "securityContext": {

@@ -44,6 +44,8 @@ def classic(scaled: Scaled, awake: Endpoint) -> Iterator[Endpoint]:
         yield awake
     finally:
         awake.apply(body(1))
+        awake.wait_observed()
+        awake.kubectl("wait", f"scaledobject/{awake.name}", "--for=condition=Ready", "--timeout=120s")
 
 
 def install_rules(scaled: Scaled, rules: list[Manifest] | None = None) -> None:
@@ -108,7 +110,9 @@ def test_each_fault_is_told_while_serving_goes_on_and_replicas_hold(
     faults = Faults(classic)
     with loaded(classic.url(), classic.name) as load:
         await_deployment(classic, ".status.readyReplicas", MOST, READY_SECONDS)
-        classic.wait_reason("ScalingActive", "AtMaximum")
+        until(
+            lambda: classic.condition("ScalingActive")["status"] == "True", "the proof of a loaded endpoint"
+        )
         began = time.monotonic()
         scaled.installed.kubectl.run("delete", "apiservice", metrics_apis.CUSTOM_API)
         faults.await_told("adapter's APIService gone", "AdapterMissing", "no custom metrics API", began)
