@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from chart.conftest import CHART, Render
+from gemma_operator.api.manifest import ROLE_LABEL, SERVING
 from gemma_operator.kube.kinds import rbac_rules
+from gemma_operator.resources.layout import ADMIN_PORT
 from gemma_operator.settings import parse_settings
 
 pytestmark = pytest.mark.cluster
@@ -197,13 +199,19 @@ def test_the_operator_is_ready_when_it_follows_everything(render: Render) -> Non
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
-def test_the_operators_pod_reaches_dns_and_the_api_server_only(render: Render) -> None:
+def test_the_operators_pod_reaches_dns_the_api_server_and_the_admin_port_of_serving_pods_only(
+    render: Render,
+) -> None:
     documents = render("--set", "networkPolicy.apiServerPorts={6443}")
     [policy] = of_kind(documents, "NetworkPolicy")
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [[{"port": "metrics", "protocol": "TCP"}]]
-    ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
-    assert ports == {53, 6443}
+    egress = policy["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule["ports"] if "to" not in rule} == {53, 6443}
+    [serving] = [rule for rule in egress if "to" in rule]
+    assert serving["ports"] == [{"port": ADMIN_PORT, "protocol": "TCP"}]
+    [pods] = serving["to"]
+    assert pods["podSelector"]["matchLabels"] == {ROLE_LABEL: SERVING}
 
 
 @pytest.mark.parametrize(

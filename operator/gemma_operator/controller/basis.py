@@ -4,6 +4,7 @@ from gemma_operator.api.manifest import Manifest
 from gemma_operator.api.reasons import Reason
 from gemma_operator.api.v1alpha1 import GemmaDeploymentSpec
 from gemma_operator.catalog import Catalog
+from gemma_operator.controller.adapters import AdapterLooks
 from gemma_operator.controller.progress import Fetches
 from gemma_operator.controller.scaling import Prover
 from gemma_operator.controller.turns import Turns
@@ -25,6 +26,7 @@ class Basis:
         self.turns = Turns(settings.rollout.max_automatic_rollouts)
         self.prover = Prover()
         self.fetches = Fetches()
+        self.adapters = AdapterLooks()
         self.unserved: tuple[str, ...] = ()
         """Fields that protect endpoints and that the installed CRD drops."""
 

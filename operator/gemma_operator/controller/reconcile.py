@@ -24,6 +24,7 @@ from gemma_operator.controller.scaling import (
 )
 from gemma_operator.kube.cluster import Cluster
 from gemma_operator.planning.plan import Plan, Refusal
+from gemma_operator.resources.adapters import adapter_paths
 from gemma_operator.resources.autoscaling import Arrangement
 from gemma_operator.resources.desired import desired_objects
 from gemma_operator.resources.eviction import eviction_marks
@@ -32,6 +33,7 @@ from gemma_operator.resources.persistentvolumeclaim import shared_claims
 from gemma_operator.resources.room import room_for
 from gemma_operator.resources.scrape import scrape_marks
 from gemma_operator.resources.step import next_step
+from gemma_operator.status.adapters import PodAdapters
 from gemma_operator.status.conditions import Status, interrupted_status, next_status, transitions
 from gemma_operator.status.observed import Observed, observe
 from gemma_operator.status.weights import running_fetch
@@ -48,6 +50,7 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     """
     resource = cluster.resource(key)
     if resource is None or "deletionTimestamp" in resource["metadata"]:
+        basis.adapters.forget(key)
         return None
     owner = owner_of(resource)
     spec = parse_spec(resource)
@@ -80,16 +83,33 @@ async def reconcile(key: ObjectKey, cluster: Cluster, basis: Basis, clock: Clock
     )
     plan = outcome if isinstance(outcome, Plan) else None
     fetch = None if plan is None else running_fetch(plan, observed)
-    observed = replace(observed, progress=await basis.fetches.look(key.namespace, fetch, cluster))
+    progress = await basis.fetches.look(key.namespace, fetch, cluster)
+    told = await _adapters(key, plan, observed, cluster, basis)
+    observed = replace(observed, progress=progress, adapters=told)
     following = next_status(
         readable, owner.generation, outcome, observed, resource.get("status", {}), clock()
     )
     await say(owner, resource, following, cluster, clock)
     otherwise = None if settled is None else settled.look_again_seconds
-    soon = look_again_seconds(arrangement, basis.prover.lasts_seconds(key), otherwise)
-    if fetch is not None:
-        soon = PROGRESS_SECONDS if soon is None else min(soon, PROGRESS_SECONDS)
+    spans = (
+        look_again_seconds(arrangement, basis.prover.lasts_seconds(key), otherwise),
+        None if fetch is None else PROGRESS_SECONDS,
+        basis.adapters.again_in_seconds(key),
+    )
+    soon = min((span for span in spans if span is not None), default=None)
     return Picture(owner, readable, plan, observed, following, soon)
+
+
+async def _adapters(
+    key: ObjectKey, plan: Plan | None, observed: Observed, cluster: Cluster, basis: Basis
+) -> tuple[PodAdapters, ...]:
+    """Ask the pods of the plan in force, where it has adapters."""
+    is_held = observed.rollout is not None and observed.rollout.pending is not None
+    wanted = {} if plan is None or is_held else adapter_paths(plan)
+    ready = {pod.name for pod in observed.pods if pod.is_current and pod.is_ready and not pod.is_terminating}
+    children = cluster.children(key) if wanted else ()
+    pods = [child for child in children if child["kind"] == "Pod" and child["metadata"]["name"] in ready]
+    return await basis.adapters.look(key, wanted, pods)
 
 
 def _observe(owner: Owner, children: Sequence[Manifest], nodes: Sequence[Manifest]) -> Observed:

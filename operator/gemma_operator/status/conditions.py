@@ -9,6 +9,7 @@ from gemma_operator.api.manifest import SERVING, endpoint_url, selector_labels
 from gemma_operator.api.quantity import gib
 from gemma_operator.api.reasons import ConditionType, Reason, reason_named
 from gemma_operator.api.v1alpha1 import (
+    AdapterStatus,
     Condition,
     ConditionStatus,
     GemmaDeploymentSpec,
@@ -20,6 +21,7 @@ from gemma_operator.api.v1alpha1 import (
     WeightsStatus,
 )
 from gemma_operator.planning.plan import Outlook, Plan, Refusal
+from gemma_operator.status.adapters import adapters_status
 from gemma_operator.status.observed import Observed
 from gemma_operator.status.podsready import pods_verdict
 from gemma_operator.status.rollout import rendered_status, up_to_date
@@ -94,6 +96,7 @@ def next_status(
         ),
         plan=_plan_status(in_force) if in_force is not None else _kept_plan(observed, before),
         weights=_weights_status(in_force, observed, before),
+        adapters=_adapters(in_force, observed, before),
         startup=_startup(spec, in_force, observed, before),
         rendered=rendered_status(observed) or before.rendered,
     )
@@ -229,6 +232,15 @@ def _weights_status(
     plan: Plan | None, observed: Observed, before: GemmaDeploymentStatus
 ) -> WeightsStatus | None:
     return before.weights if plan is None else weights_status(plan, observed, before.weights)
+
+
+def _adapters(
+    plan: Plan | None, observed: Observed, before: GemmaDeploymentStatus
+) -> list[AdapterStatus] | None:
+    """Pods that are held have other adapters than the spec's: what was said of them stands."""
+    if plan is None:
+        return before.adapters
+    return adapters_status([adapter.name for adapter in plan.adapters], observed.adapters) or None
 
 
 def _startup(

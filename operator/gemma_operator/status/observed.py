@@ -14,6 +14,7 @@ from gemma_operator.api.manifest import (
 )
 from gemma_operator.api.reasons import Reason
 from gemma_operator.status import growth
+from gemma_operator.status.adapters import PodAdapters
 from gemma_operator.status.pods import (
     Complaint,
     FetchReport,
@@ -142,6 +143,8 @@ class Observed:
     """None where replicas are a fixed number."""
     progress: Progress | None = field(default=None)
     """Of the fetch that goes on; None where none does, or none has said anything."""
+    adapters: tuple[PodAdapters, ...] = field(default=())
+    """What the ready pods of the newest template say of theirs."""
 
 
 def observe(

@@ -18,6 +18,7 @@ from gemma_serving.gateway.upstream import UpstreamError
 from serving import Running, config, running
 
 POLITE, MATHS = {"polite": "/weights/polite"}, {"maths": "/weights/maths"}
+MATHS_TOLD = {"name": "maths", "path": "/weights/maths"}
 PATIENCE_SECONDS = 10
 
 
@@ -71,7 +72,9 @@ def test_an_adapter_that_cannot_be_loaded_is_refused_with_the_engines_reason(tmp
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "adapter_not_loaded")
         assert models(gateway) == ["assistant"]
         told = httpx.get(f"{gateway.admin_url}/health").json()["adapters"]
-        assert told == [{"name": "maths", "state": "Failed", "message": "adapter 'maths' has rank 64"}]
+        assert told == [
+            {**MATHS_TOLD, "state": "Failed", "message": "adapter 'maths' has rank 64"},
+        ]
         assert ask(gateway, "assistant").status_code == 200
 
 

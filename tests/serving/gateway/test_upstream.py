@@ -8,7 +8,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from gemma_serving.contract import GenerateRequest
+from gemma_serving.contract import AdapterState, GenerateRequest
 from gemma_serving.gateway.upstream import CANCEL_ATTEMPTS, ModelState, TritonUpstream, UpstreamError
 
 EVENTS = [
@@ -64,6 +64,9 @@ class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
 def events_for(asked):
     if "cancel" in asked:
         return []
+    if asked.keys() == {"adapters"}:
+        held = [{"name": name, "path": path} for name, path in asked["adapters"].items()]
+        return [{**STATS, "adapters": held}]
     return [STATS] if asked == {"stats": True} else EVENTS
 
 
@@ -97,6 +100,15 @@ async def test_a_stream_serves_one_request_after_another():
         assert (await upstream.stats()).kv_total_tokens == 1
         assert server.streams == 1
         assert await upstream.model_state() is ModelState.READY
+        await upstream.close()
+
+
+async def test_adapters_are_asked_for_and_what_the_engine_has_is_told():
+    async with serving() as (_, port):
+        upstream = TritonUpstream(f"127.0.0.1:{port}")
+        stats = await upstream.adapt({"maths": "/weights/maths"})
+        assert stats.adapters == [AdapterState("maths", "/weights/maths")]
+        assert (await upstream.stats()).adapters is None
         await upstream.close()
 
 

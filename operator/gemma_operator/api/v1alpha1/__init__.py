@@ -48,6 +48,8 @@ from gemma_operator.api.v1alpha1.spec import (
     Retention,
 )
 from gemma_operator.api.v1alpha1.status import (
+    AdapterStateName,
+    AdapterStatus,
     Condition,
     ConditionStatus,
     GemmaDeploymentStatus,
@@ -65,6 +67,8 @@ __all__ = [
     "AccessSpec",
     "AdapterSlots",
     "AdapterSpec",
+    "AdapterStateName",
+    "AdapterStatus",
     "AdditionalSignal",
     "CacheSpec",
     "CapacitySpec",

@@ -111,6 +111,28 @@ class WeightsStatus(ApiModel):
     """Bytes of all files."""
 
 
+class AdapterStateName(StrEnum):
+    """How an adapter is, over the ready pods."""
+
+    LOADED = "Loaded"
+    LOADING = "Loading"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+class AdapterStatus(ApiModel):
+    """One LoRA adapter over the ready pods."""
+
+    name: Word
+    """As the spec names it."""
+    state: AdapterStateName
+    """`Loaded` on every ready pod; `Failed` or `Unknown` where one of them says so; `Loading` otherwise."""
+    loaded: Word
+    """Pods that have it, of those that are ready, as `2/3`."""
+    message: Sentence | None = Field(default=None)
+    """Which pod has not, and why."""
+
+
 class StartupPhaseName(StrEnum):
     """What a new pod goes through, in this order."""
 
@@ -174,6 +196,17 @@ class GemmaDeploymentStatus(ApiModel):
     """The plan in force."""
     weights: WeightsStatus | None = Field(default=None)
     """Progress of the weights."""
+    adapters: (
+        Annotated[
+            list[AdapterStatus],
+            Field(
+                max_length=16,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = Field(default=None)
+    """Where the LoRA adapters are loaded."""
     startup: Annotated[
         list[StartupStatus],
         Field(

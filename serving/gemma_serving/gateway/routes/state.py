@@ -71,7 +71,12 @@ def state_of(gateway: Gateway) -> dict[str, Any]:
             "limit": engine.admission.queue_limit,
         },
         "adapters": [
-            {"name": each.name, "state": each.state.value, "message": each.message}
+            {
+                "name": each.name,
+                "path": gateway.adapters.wanted[each.name],
+                "state": each.state.value,
+                "message": each.message,
+            }
             for each in gateway.adapters.reports()
         ],
         "memory": memory,
