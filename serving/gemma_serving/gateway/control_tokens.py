@@ -18,7 +18,7 @@ _MARKER = re.compile(
     r"<(?=(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token"
     r"|start_of_audio|end_of_audio|audio_soft_token|start_function_declaration|end_function_declaration"
     r"|start_function_call|end_function_call|start_function_response|end_function_response|escape|loc\d{4}|seg\d{3}"
-    r"|unused\d{1,4}|__media__|2mass|\|[^<>\s|]{1,32}\|?|[^<>\s|]{1,32}\|)>)"
+    r"|unused\d{1,4}|__media__|2mass|\|[^<>\s|\u200b]{1,32}\|?|[^<>\s|\u200b]{1,32}\|)>)"
     r"|\[(?=(?:@BOS@|multimodal|toxicity=0)\])"
     r"|<(?=\|\"\|>)"
 )
