@@ -127,6 +127,21 @@ async def test_a_foreign_edit_is_put_back_and_a_foreign_label_stays(corridor: Co
     assert corridor.api.objects[SERVICE]["metadata"]["labels"]["team"] == "blue"
 
 
+async def test_what_gitops_tools_track_an_endpoint_by_is_not_copied_to_its_children(
+    corridor: Corridor,
+) -> None:
+    """Argo CD would take a child that has it for one of the repository's, and prune it."""
+    tracking = {"argocd.argoproj.io/instance": "fleet", "kustomize.toolkit.fluxcd.io/name": "fleet"}
+    noted = {"argocd.argoproj.io/tracking-id": "fleet:serving/GemmaDeployment:team-a/assistant"}
+    corridor.user_applies(TWO_REPLICAS, labels=tracking, annotations=noted)
+    await corridor.settle()
+    for name, child in corridor.children().items():
+        template = child["spec"]["template"] if child["kind"] == "Deployment" else {"metadata": {}}
+        for metadata in (child["metadata"], template["metadata"]):
+            said = metadata.get("labels", {}).keys() | metadata.get("annotations", {}).keys()
+            assert not said & (tracking.keys() | noted.keys()), name
+
+
 async def test_a_deleted_child_comes_back(corridor: Corridor) -> None:
     await corridor.settle()
     gone = corridor.api.remove(SERVICE)
