@@ -17,6 +17,7 @@ from cluster.audit import Audit
 from cluster.endpoint import Endpoint
 from gemma_devcluster.cluster import Cluster
 from gemma_devcluster.kubectl import Kubectl
+from gemma_devcluster.waiting import await_value
 from gemma_operator.api.manifest import Manifest
 from gemma_operator.kube.kinds import rbac_rules
 
@@ -28,6 +29,7 @@ USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{ACCOUNT}"
 CRD = Path(__file__).parents[2] / "crds" / "serving.gemma-operator.dev_gemmadeployments.yaml"
 TAINT = "test.gemma-operator.dev/no-pods=:NoSchedule"
 MAX_NAME = 40
+ESTABLISHED_SECONDS = 60.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,6 +57,19 @@ def identity(rules: list[Manifest]) -> list[Manifest]:
     ]
 
 
+def await_established(kubectl: Kubectl, *definitions: str) -> None:
+    """Until they are served. `kubectl wait` fails where no condition has been written yet."""
+
+    def are_served() -> bool:
+        return all(
+            {"Established": "True"}.items()
+            <= {c["type"]: c["status"] for c in found.get("status", {}).get("conditions") or ()}.items()
+            for found in (kubectl.get("crd", name) for name in definitions)
+        )
+
+    await_value(lambda: are_served() or None, ESTABLISHED_SECONDS, f"{', '.join(definitions)} to be served")
+
+
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[Cluster]:
     cluster = Cluster(CLUSTER_NAME)
@@ -62,9 +77,7 @@ def control_plane() -> Iterator[Cluster]:
         cluster.up()
         cluster.kubectl.run("taint", "nodes", "--all", "--overwrite", TAINT)
         cluster.kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-        # Not --for=condition: that fails where the server has not written any condition yet.
-        established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-        cluster.kubectl.run("wait", "crd/gemmadeployments.serving.gemma-operator.dev", established)
+        await_established(cluster.kubectl, "gemmadeployments.serving.gemma-operator.dev")
         cluster.kubectl.apply(identity(rbac_rules()))
         yield cluster
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from apiserver.conftest import await_established
 from gemma_devcluster import builder
 from gemma_devcluster.errors import DevclusterError
 from gemma_devcluster.installation import CHART
@@ -24,6 +25,7 @@ MODULES = {
     ),
 }
 """Of these Go modules only the definitions are read; nothing of them is built or shipped."""
+NAMES = ("httproutes.gateway.networking.k8s.io", "inferencepools.inference.networking.k8s.io")
 SETTINGS = """
 gatewayApi:
   parentRefs: [{name: public, namespace: gateways, sectionName: https}]
@@ -41,9 +43,8 @@ def definitions(control_plane: Any) -> Iterator[None]:
         assert done.returncode == 0, f"{module}: is the Go module proxy reachable?\n{done.stdout}"
         paths.append(str(Path(json.loads(done.stdout)["Dir"]) / path))
     files = [argument for path in paths for argument in ("-f", path)]
-    established = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
     control_plane.kubectl.run("apply", "--server-side", "--force-conflicts", *files)
-    control_plane.kubectl.run("wait", *files, established, "--timeout=60s")
+    await_established(control_plane.kubectl, *NAMES)
     yield
     control_plane.kubectl.run("delete", *files)
 

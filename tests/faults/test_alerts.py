@@ -29,9 +29,20 @@ PODS = '{resource="pods"}'
 CHANGE_SECONDS = 90.0
 
 
+SCALED = {**SMALL, "scaling": {"maxReplicas": 2, "backend": "KEDA"}}
+"""No KEDA is there."""
+
+
 def firing(prometheus: PrometheusServer) -> set[str]:
+    """Asked in a thread: the client brings an event loop of its own."""
     found = prometheus.api.instant('ALERTS{alertstate="firing", alertname=~"GemmaOperator.*"}')
     return {dict(labels)["alertname"] for labels in found}
+
+
+def scaling_alerts(prometheus: PrometheusServer) -> list[tuple[str, ...]]:
+    """Name, endpoint and reason of each."""
+    found = prometheus.api.instant('ALERTS{alertstate="firing", alertname=~"GemmaScaling.*"}')
+    return [tuple(dict(labels)[name] for name in ("alertname", "model", "reason")) for labels in found]
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
@@ -58,18 +69,26 @@ async def test_failing_writes_and_a_silent_watch_fire_their_alerts_and_no_others
                 await until(
                     lambda: max(prometheus.api.instant(spans).values(), default=0) * 2 > healthy, "a while"
                 )
-                assert firing(prometheus) == set()
+                assert await asyncio.to_thread(firing, prometheus) == set()
+
+                await fleet.apply("plan-003", SCALED)
+                await until(lambda: bool(scaling_alerts(prometheus)), "an alert about scaling")
+                found = await asyncio.to_thread(scaling_alerts, prometheus)
+                assert found == [("GemmaScalingInactive", "plan-003", "AdapterMissing")]
 
                 fleet.proxy.is_broken = True
                 await fleet.apply("plan-002", SMALL)
                 await until(lambda: bool(firing(prometheus)), "an alert about failing writes")
-                assert firing(prometheus) == {"GemmaOperatorReconcileErrors"}
+                assert await asyncio.to_thread(firing, prometheus) == {"GemmaOperatorReconcileErrors"}
 
                 fleet.proxy.is_broken, fleet.proxy.is_silent = False, True
                 await until(
                     lambda: "GemmaOperatorWatchStale" in firing(prometheus), "an alert about a silent watch"
                 )
-                assert firing(prometheus) <= {"GemmaOperatorReconcileErrors", "GemmaOperatorWatchStale"}
+                assert await asyncio.to_thread(firing, prometheus) <= {
+                    "GemmaOperatorReconcileErrors",
+                    "GemmaOperatorWatchStale",
+                }
     finally:
         control_plane.kubectl.run("delete", "namespace", NAMESPACE, "--wait=false")
 
