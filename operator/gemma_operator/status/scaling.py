@@ -17,7 +17,13 @@ ACT_SECONDS = 45
 GRACE_SECONDS = 20.0
 """A failure that lasts has to be told, one slow answer has not: KEDA and the HPA look again after 15 s."""
 
-_NO_API = ("no external metrics api", "no custom metrics api", "could not find the requested resource")
+_NO_API = (
+    "no external metrics api",
+    "no custom metrics api",
+    "could not find the requested resource",
+    # What an HPA says while the adapter's APIService is there and no pod of it is.
+    "no known available metric versions",
+)
 _NO_SERVER = (
     "unable to handle the request",
     "service unavailable",

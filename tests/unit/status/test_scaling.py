@@ -89,6 +89,8 @@ def hpa_failing(message: str) -> Manifest:
     [
         ("no external metrics API (external.metrics.k8s.io) registered", "AdapterMissing"),
         ("the server is currently unable to handle the request", "AdapterMissing"),
+        ("from custom metrics API: no known available metric versions found", "AdapterMissing"),
+        ("the server could not find the metric gemma_requests_waiting for pods", "MetricMissing"),
         (
             "timeout while waiting to establish gRPC connection to KEDA Metrics Service server",
             "AdapterMissing",
