@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=["autoscaling"],
-        help="autoscaling: KEDA, Prometheus and metrics APIs, as pods; a first build takes some 15 min",
+        help="autoscaling: KEDA, Prometheus and metrics APIs, as pods; a first build takes over 10 min",
     )
     up.set_defaults(command=_up)
     down = commands.add_parser("down", parents=[shared], help="end the cluster and delete its data")

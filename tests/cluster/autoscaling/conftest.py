@@ -1,6 +1,6 @@
 """Load on an endpoint, and a cluster whose replicas follow it: what the tests of each autoscaler share.
 
-`make test-autoscaling`, not part of `make test`: what it installs takes some 15 min to build the first time.
+`make test-autoscaling`, not part of `make test`: what it installs takes over 10 min to build the first time.
 
 Windows are shorter than their defaults, so that what takes a quarter of an hour is over in minutes.
 """
