@@ -16,6 +16,7 @@ from gemma_operator.api.reasons import Reason
 from gemma_operator.status import growth
 from gemma_operator.status.adapters import PodAdapters
 from gemma_operator.status.pods import (
+    PROBE_FAILED,
     Complaint,
     FetchReport,
     Trouble,
@@ -37,6 +38,7 @@ _TELLING_EVENTS = frozenset(
         "FailedCreatePodSandBox",
         "ProvisioningFailed",
         "FailedCreate",
+        PROBE_FAILED,
         *growth.EVENTS,
     }
 )

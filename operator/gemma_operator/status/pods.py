@@ -30,6 +30,8 @@ _ACCELERATOR_FULL = (
     "larger than the available KV cache memory",
 )
 """How PyTorch, the CUDA driver, TensorRT-LLM and vLLM (the last two) say that an accelerator is full."""
+PROBE_FAILED = "Unhealthy"
+"""Reason of the kubelet's Warning, whose message has what the probe saw."""
 _NO_DEVICE = "UnexpectedAdmissionError"
 """How the kubelet turns a pod away whose devices went after it was placed."""
 _NAMED_NODES = 3
@@ -92,9 +94,9 @@ def trouble_of(
         for container in containers:
             trouble = check(pod, container)
             if trouble is not None:
-                return trouble
-    if complaint is None or complaint.reason in growth.EVENTS:
-        return None  # a node was found all the same
+                return _with_probe(trouble, complaint)
+    if complaint is None or complaint.reason in growth.EVENTS or complaint.reason == PROBE_FAILED:
+        return None  # a node was found all the same, and a probe fails while a model loads
     if all(_waiting(c).get("reason") in _CREATING_REASONS for c in containers):
         is_sandbox = complaint.reason == "FailedCreatePodSandBox"
         reason = Reason.CONTAINER_REFUSED if is_sandbox else Reason.VOLUME_UNAVAILABLE
@@ -255,6 +257,13 @@ def _crashed(pod: Manifest, container: Manifest) -> Trouble | None:
     return Trouble(
         Reason.CRASH_LOOP, f"container {container['name']} ended with exit code {code}{restarts}{cause}"
     )
+
+
+def _with_probe(trouble: Trouble, complaint: Complaint | None) -> Trouble:
+    """A container that a probe ended says nothing itself: what the probe saw does."""
+    if trouble.reason is not Reason.CRASH_LOOP or complaint is None or complaint.reason != PROBE_FAILED:
+        return trouble
+    return replace(trouble, message=f"{trouble.message}; {complaint.message}")
 
 
 def _line_about_full_accelerator(log: str) -> str | None:

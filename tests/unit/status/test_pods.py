@@ -371,6 +371,20 @@ def test_fo_11_a_pod_whose_device_went_before_it_started_lacks_its_driver() -> N
     assert message in answer.message
 
 
+def test_of_a_container_that_a_probe_ended_it_is_told_what_the_probe_saw() -> None:
+    saw = "Liveness probe failed: HTTP probe failed with statuscode: 503"
+    crashed = pod(containers=[waiting("triton", "CrashLoopBackOff", last=end(137))])
+    answer = verdict_of_pod(crashed, warning(crashed, "Unhealthy", saw))
+    assert answer.reason is Reason.CRASH_LOOP
+    assert saw in answer.message
+
+
+def test_a_probe_that_fails_while_the_model_loads_is_no_trouble() -> None:
+    loading = pod(containers=[running("triton"), running("gateway")])
+    answer = verdict_of_pod(loading, warning(loading, "Unhealthy", "Startup probe failed: 503"))
+    assert answer.reason is Reason.STARTING
+
+
 def test_fo_11_a_scale_up_that_failed_before_the_pod_had_a_node_is_forgotten() -> None:
     placed = pod()
     answer = verdict_of_pod(placed, warning(placed, "FailedScaleUp", "quota"))
