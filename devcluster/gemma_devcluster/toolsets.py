@@ -149,8 +149,8 @@ KEDA = ToolSet(
     version_variables={f"{_KEDA}/version.Version": "{version}"},
 )
 
-# The same for HorizontalPodAutoscalers: what answers custom.metrics.k8s.io and metrics.k8s.io. Their times are
-# guesses from their size: beside a load of 20 they took 23 and 18 min, and no quiet machine has been timed.
+# The same for HorizontalPodAutoscalers: what answers custom.metrics.k8s.io and metrics.k8s.io. Their times
+# are guesses from their size: beside a load of 20 they took 23 and 18 min; no quiet machine has built them.
 PROMETHEUS_ADAPTER = ToolSet(
     name="prometheus-adapter",
     packages={"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
