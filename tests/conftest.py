@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Laws are about results: how long one example takes is this machine's load.
 settings.register_profile("untimed", deadline=None)
