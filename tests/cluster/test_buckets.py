@@ -60,6 +60,17 @@ def store_objects(server: str, model: str) -> list[dict[str, Any]]:
             "metadata": STORE,
             "spec": {"selector": SELECTOR, "ports": [{"port": PORT}]},
         },
+        {
+            # The mirror's namespace denies what no policy allows.
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": STORE,
+            "spec": {
+                "podSelector": {"matchLabels": SELECTOR},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
+            },
+        },
     ]
 
 
