@@ -60,6 +60,10 @@ class Endpoint:
         path = f'{{.status.conditions[?(@.type=="{condition}")].reason}}'
         self._wait(f"jsonpath={path}={reason}", seconds)
 
+    def wait_adapter(self, name: str, state: str, seconds: int = CHANGE_SECONDS) -> None:
+        """Until the status says so of the adapter."""
+        self._wait(f'jsonpath={{.status.adapters[?(@.name=="{name}")].state}}={state}', seconds)
+
     def wait_observed(self, seconds: int = CHANGE_SECONDS) -> None:
         """Until the operator has judged the newest generation."""
         generation = self.manifest()["metadata"]["generation"]
@@ -131,13 +135,13 @@ class Endpoint:
         service = self.cluster.get("service", self.name, "-n", self.namespace)
         return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
 
-    def complete(self, prompt: str = PROMPT, max_tokens: int = 12) -> str:
+    def complete(self, prompt: str = PROMPT, max_tokens: int = 12, adapter: str | None = None) -> str:
         """One streamed completion over a connection of its own; raises on anything but a whole stream."""
-        return "".join(self.stream(prompt, max_tokens))
+        return "".join(self.stream(prompt, max_tokens, adapter))
 
-    def stream(self, prompt: str = PROMPT, max_tokens: int = 12) -> Iterator[str]:
+    def stream(self, prompt: str = PROMPT, max_tokens: int = 12, adapter: str | None = None) -> Iterator[str]:
         body = {
-            "model": self.name,
+            "model": self.name if adapter is None else f"{self.name}:{adapter}",
             "prompt": prompt,
             "max_tokens": max_tokens,
             "temperature": 0,

@@ -25,6 +25,7 @@ from gemma_devcluster.installation import Helm
 from gemma_operator.__main__ import main
 from gemma_operator.cli.render import render
 from gemma_operator.settings import OperatorSettings
+from support.fine_tuned import ANSWER, LORA_RANK, PROMPT, trained_adapter
 from support.vllm_runtime import gemma_270m_folder, vllm_python
 
 pytestmark = pytest.mark.vllm
@@ -35,6 +36,8 @@ CLAIM = "vllm"
 IMAGE = f"{REGISTRY}/triton-vllm-cpu:test"
 READY_SECONDS = 600
 """vLLM starts in half a minute on two idle cores, and five times slower on busy ones."""
+ADAPTER_SECONDS = 240
+"""The kubelet's sync of a ConfigMap, and a load on busy cores."""
 SIMULATED = {"KV cache, tokens", "tokens per second"}
 """Figures of an L4 that a CPU does not have; how long it takes to start is its own as well."""
 
@@ -45,6 +48,7 @@ def spec(**engine: Any) -> dict[str, Any]:
             "variant": "gemma-3-270m",
             "contextLength": 1024,
             "source": {"persistentVolumeClaim": {"claimName": CLAIM, "path": "model"}},
+            "adapterSlots": {"count": 1, "rank": LORA_RANK},
         },
         "engine": {"name": "VLLM", "arguments": {"enforce_eager": True}, **engine},
         "hardware": {"accelerator": "nvidia-l4", "cpu": "1"},
@@ -89,9 +93,10 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("vllm-claim")
     folder.parent.chmod(0o755)
     folder.chmod(0o755)
-    shutil.copytree(gemma_270m_folder(), folder / "model")
-    for path in (folder / "model", *(folder / "model").iterdir()):
-        path.chmod(0o755)
+    for name, source in (("model", gemma_270m_folder()), ("harbour", trained_adapter())):
+        shutil.copytree(source, folder / name)
+        for path in (folder / name, *(folder / name).iterdir()):
+            path.chmod(0o755)
     environment = vllm_python().parents[1]
     subprocess.run(["cp", "--archive", "--link", str(environment), str(folder / "environment")], check=True)
     yield folder
@@ -170,6 +175,23 @@ def test_it_runs_where_the_accelerator_is_said_to_be_and_answers(endpoint: Endpo
     plan = endpoint.manifest()["status"]["plan"]
     assert (plan["engine"], plan["accelerator"], plan["count"]) == ("VLLM", "nvidia-l4", 1)
     assert CONTINUATION in endpoint.complete()
+
+
+def test_an_adapter_comes_to_the_running_pod_and_leaves_it(endpoint: Endpoint) -> None:
+    [before] = endpoint.pods()
+    changed = spec(image=IMAGE)
+    source = {"persistentVolumeClaim": {"claimName": CLAIM, "path": "harbour"}}
+    changed["model"]["adapters"] = [{"name": "harbour", "rank": LORA_RANK, "source": source}]
+    endpoint.apply(changed)
+    endpoint.wait_adapter("harbour", "Loaded", ADAPTER_SECONDS)
+    assert endpoint.manifest()["status"]["adapters"][0]["loaded"] == "1/1"
+    assert endpoint.complete(PROMPT, adapter="harbour").startswith(ANSWER)
+    assert not endpoint.complete(PROMPT).startswith(ANSWER)
+    endpoint.apply(spec(image=IMAGE))
+    endpoint.wait_observed()
+    [after] = endpoint.pods()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [endpoint.restarts(after["metadata"]["name"], name) for name in ("triton", "gateway")] == [0, 0]
 
 
 def test_one_command_finds_every_promise_kept_but_an_l4s_figures(
