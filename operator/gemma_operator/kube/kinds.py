@@ -110,9 +110,10 @@ WARNING = Kind(
     _WATCHED,
     keep=("type", "reason", "message", "involvedObject", "lastTimestamp", "eventTime"),
     label_selector="",
-    field_selector="type=Warning",
+    field_selector="type=Warning,reason!=FailedScheduling,reason!=BackOff",
 )
-"""What the kubelet and the controllers complain of; only complaints about known objects are remembered."""
+"""What the kubelet and the controllers complain of; only complaints about known objects are remembered. The
+two left out stand in the pod's own status, and are repeated for as long as the pod waits."""
 ANNOUNCEMENT = Kind(
     "events.k8s.io/v1",
     "Event",
